@@ -1,0 +1,12 @@
+"""What was observed: response, fixed-effects matrix, random terms. Frozen arrays and no behaviour."""
+
+from melogit.design.data import (
+    Block,
+    Design,
+    Wording,
+    GroupingFactor,
+    RandomTerm,
+    Structure,
+)
+
+__all__ = ["Block", "Design", "GroupingFactor", "RandomTerm", "Structure", "Wording"]
