@@ -14,7 +14,6 @@ from melogit.errors import DataError, DataWarning
 FILE_NAME = "hdp.csv"
 URL = "https://stats.idre.ucla.edu/stat/data/hdp.csv"
 SHA256 = "abb9d27e22704b7dfe5a619eedf1a528fc1b2b0a4537a55d5ec45c54c4057027"
-TIMEOUT_SECONDS = 30
 
 HDP_FACTS: Facts = {
     "name": "hdp",
@@ -74,13 +73,7 @@ def download_hdp(target: Path) -> Path:
             f"Install it with: pip install 'melogit[data]'. {without_network(target)}"
         ) from None
     try:
-        pooch.retrieve(
-            URL,
-            known_hash=f"sha256:{SHA256}",
-            fname=target.name,
-            path=target.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS),
-        )
+        pooch.retrieve(URL, known_hash=f"sha256:{SHA256}", fname=target.name, path=target.parent)
     except ValueError as fault:  # pooch's word for a checksum that does not match
         raise DataError(
             f"What {URL} sent is not the published {FILE_NAME} (its SHA-256 checksum is not {SHA256[:12]}...), "
