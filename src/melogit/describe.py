@@ -268,8 +268,10 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def significant(value: float) -> str:
-    """Seven significant digits, as Stata shows them."""
-    return "" if np.isnan(value) else f"{value:.7g}"
+    """Seven significant digits and, unless the value is tiny, no more than seven decimals, as Stata shows them."""
+    if np.isnan(value):
+        return ""
+    return f"{round(value, 7) if abs(value) >= 1e-4 else value:.7g}"
 
 
 def summary_text(summary: pd.DataFrame) -> str:
