@@ -271,7 +271,7 @@ def significant(value: float) -> str:
     """Seven significant digits and, unless the value is tiny, no more than seven decimals, as Stata shows them."""
     if np.isnan(value):
         return ""
-    return f"{round(value, 7) if abs(value) >= 1e-4 else value:.7g}"
+    return f"{value:.7f}".rstrip("0") if 1e-4 <= abs(value) < 0.1 else f"{value:.7g}"
 
 
 def summary_text(summary: pd.DataFrame) -> str:
