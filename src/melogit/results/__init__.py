@@ -1,0 +1,5 @@
+"""What the user holds after a fit."""
+
+from melogit.results.results import Results
+
+__all__ = ["Results"]
