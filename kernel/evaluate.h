@@ -1,0 +1,591 @@
+// Log-likelihood, score and information of nested models at given nodes, by one recursion from the lowest level up.
+//
+// A unit at level l is integrated for every prefix (one choice of nodes at all levels above). It adds to its parent,
+// per prefix: its log integral f; the conditional mean g of the complete-data score (Fisher's identity); and
+// V = E[complete-data Hessian] + Cov[complete-data score] (Louis 1982), where siblings, being independent given the
+// prefix, simply add up. The way down, where wanted, turns conditional into posterior weights.
+#pragma once
+#include "leaf.h"
+
+namespace melogit {
+namespace MELOGIT_ISA {
+
+static inline int64_t round_up(int64_t n, int64_t k) { return (n + k - 1) / k * k; }
+
+constexpr int DEPTH = MAX_LEVELS + 1;
+
+class Evaluator {
+ public:
+  Evaluator(const Data& data, const EvaluateArgs& args, double* scratch)
+      : D(data), A(args), L(data.n_levels), P(data.p + data.m), Ps((int)round_up(P, 8)), Cp((int)round_up(data.c, W)),
+        arena(scratch) {
+    lay_out();
+  }
+  int64_t scratch() const { return arena.used(); }
+  int run(int64_t first, int64_t last, double* sum);
+
+ private:
+  const Data& D;
+  const EvaluateArgs& A;
+  const int L, P, Ps, Cp;
+  Arena arena;
+
+  // Indexed by the level of the units that read (above) or add to (acc) them; one entry per prefix.
+  int64_t prefixes[DEPTH];
+  double *u_above[DEPTH], *dev_above[DEPTH], *b_above[DEPTH];
+  double *acc_f[DEPTH], *acc_g[DEPTH], *acc_V[DEPTH], *acc_zeta[DEPTH], *acc_t[DEPTH];
+  double* omega[MAX_LEVELS];     // conditional weights of every unit of the cluster: (units, prefixes, nodes)
+  double* pull[MAX_LEVELS];      // movement: per unit and prefix, E[v], E[v_total], E[v_total z']
+  int64_t cluster_first[MAX_LEVELS];
+  double *pi[MAX_LEVELS];
+  double *mean[DEPTH], *cov[DEPTH];  // entry l + 1: posterior moments of all effects down to level l
+  // The lowest level.
+  int64_t rows_per_block;
+  double *u, *f, *b, *r, *w, *S, *SW, *mq, *T0, *T1, *T2, *G, *wG, *gbar, *V;
+
+  Want want() const { return A.want_information ? INFORMATION : (A.want_score || A.want_movement) ? SCORE : LOGLIK; }
+  bool store_weights() const { return A.want_moments || A.want_movement; }
+  int64_t nodes(int l) const { return l == L - 1 ? A.rule[l].n_padded : A.rule[l].n_nodes; }
+  int pull_size(int l) const { return D.level[l].q * (2 + D.level[l].q); }
+
+  void lay_out();
+  double place(int l, int64_t unit, int64_t prefix, double* base) const;
+  void descend_nodes(int l, int64_t unit);
+  bool unit_up(int l, int64_t unit);
+  bool leaf_up(int64_t unit);
+  void leaf_nodes(int64_t unit);
+  void leaf_rows(int64_t i0, int64_t i1);
+  void leaf_information(int64_t i0, int64_t i1, int64_t prefix, const double* om);
+  void leaf_score_rows(int64_t prefix);
+  void leaf_movement(int64_t unit, int64_t prefix, const double* om);
+  void combine(int64_t n, const double* om, double* rows, double* mean_out, double* V_out);
+  bool down(int l, int64_t unit);
+  bool moments(int l, int64_t unit, const double* weights);
+  void movement(int l, int64_t unit, const double* prefix_weights);
+};
+
+inline void Evaluator::lay_out() {
+  const Level& leaf = D.level[L - 1];
+  const bool score = want() != LOGLIK, info = want() == INFORMATION;
+  prefixes[0] = 1;
+  for (int l = 0; l < L; ++l) {
+    if (l) prefixes[l] = prefixes[l - 1] * A.rule[l - 1].n_nodes;
+    const int64_t np = prefixes[l];
+    const int d = D.level[l].d_above, q = D.level[l].q;
+    u_above[l] = arena.take(np * d);
+    dev_above[l] = arena.take(np * d);
+    b_above[l] = arena.take(np * D.nz);
+    acc_f[l] = arena.take(np);
+    acc_g[l] = score ? arena.take(np * Ps) : nullptr;
+    acc_V[l] = info ? arena.take(np * P * Ps) : nullptr;
+    acc_zeta[l] = A.want_movement ? arena.take(np * d) : nullptr;
+    acc_t[l] = A.want_movement ? arena.take(np * d) : nullptr;
+    omega[l] = arena.take((store_weights() ? D.level[l].most_units : 1) * np * nodes(l));
+    pull[l] = A.want_movement ? arena.take(D.level[l].most_units * np * pull_size(l)) : nullptr;
+    pi[l] = arena.take(np * nodes(l));
+    mean[l + 1] = arena.take(d + q);
+    cov[l + 1] = arena.take((d + q) * (d + q));
+  }
+  const int64_t lanes = prefixes[L - 1] * nodes(L - 1);
+  rows_per_block = 65536 / lanes;
+  rows_per_block = rows_per_block < 8 ? 8 : rows_per_block > D.most_rows ? D.most_rows : rows_per_block;
+  const int q = leaf.q;
+  u = arena.take(q * lanes);
+  f = arena.take(lanes);
+  b = arena.take(D.nz * lanes);
+  r = arena.take(rows_per_block * W);
+  w = arena.take(rows_per_block * (info ? lanes : W));
+  S = score ? arena.take(D.c * lanes) : nullptr;
+  SW = info ? arena.take(q * D.c * lanes) : nullptr;
+  mq = info ? arena.take(rows_per_block * (W + 1)) : nullptr;
+  T0 = info ? arena.take(D.c * Cp) : nullptr;
+  T1 = info ? arena.take(q * q * D.c) : nullptr;
+  T2 = info ? arena.take(W) : nullptr;
+  const int64_t most = A.rule[L - 1].n_nodes;
+  int64_t most_nodes = most;
+  for (int l = 0; l < L; ++l) most_nodes = A.rule[l].n_nodes > most_nodes ? A.rule[l].n_nodes : most_nodes;
+  G = score ? arena.take(most * Ps) : nullptr;
+  wG = info ? arena.take(most_nodes * Ps) : nullptr;
+  gbar = arena.take(Ps);
+  V = info ? arena.take(P * Ps) : nullptr;
+}
+
+// Where the nodes of a unit are centred for one prefix; returns log|C|.
+inline double Evaluator::place(int l, int64_t unit, int64_t prefix, double* base) const {
+  const int q = D.level[l].q, d = D.level[l].d_above;
+  const Placement& at = A.at[l];
+  double logdet = 0;
+  for (int a = 0; a < q; ++a) {
+    base[a] = at.m[unit * q + a];
+    logdet += log(fabs(at.C[(unit * q + a) * q + a]));
+  }
+  add_matvec(at.K + unit * q * d, q, d, dev_above[l] + prefix * d, base);
+  return logdet;
+}
+
+// The node positions of an upper unit, as seen by everything below it.
+inline void Evaluator::descend_nodes(int l, int64_t unit) {
+  const Level& lv = D.level[l];
+  const int q = lv.q, d = lv.d_above, dd = d + q;
+  const Rule& rule = A.rule[l];
+  const double* C = A.at[l].C + unit * q * q;
+  const double* m = A.at[l].m + unit * q;
+  double base[MAX_EFFECTS];
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    place(l, unit, s, base);
+    for (int64_t k = 0; k < rule.n_nodes; ++k) {
+      const int64_t path = s * rule.n_nodes + k;
+      double* uu = u_above[l + 1] + path * dd;
+      double* dev = dev_above[l + 1] + path * dd;
+      double* bb = b_above[l + 1] + path * D.nz;
+      memcpy(uu, u_above[l] + s * d, d * sizeof(double));
+      memcpy(dev, dev_above[l] + s * d, d * sizeof(double));
+      memcpy(bb, b_above[l] + s * D.nz, D.nz * sizeof(double));
+      for (int a = 0; a < q; ++a) {
+        double x = base[a];
+        for (int e = 0; e < q; ++e) x += C[a * q + e] * rule.z[e * rule.n_padded + k];
+        uu[d + a] = x;
+        dev[d + a] = x - m[a];
+      }
+      for (int a = 0; a < q; ++a)
+        for (int e = 0; e < q; ++e) bb[lv.zcol[a]] += A.Lambda[l][a * q + e] * uu[d + e];
+    }
+  }
+}
+
+// mean_out = sum om G; V_out += sum om (G - mean)(G - mean)' (upper triangle); rows are centred in place.
+inline void Evaluator::combine(int64_t n, const double* om, double* rows, double* mean_out, double* V_out) {
+  for (int j = 0; j < Ps; j += W) {
+    vd s = splat(0);
+    for (int64_t k = 0; k < n; ++k) s += om[k] * load(rows + k * Ps + j);
+    store(mean_out + j, s);
+  }
+  if (!V_out) return;
+  for (int j = 0; j < Ps; j += W)
+    for (int64_t k = 0; k < n; ++k) {
+      vd x = load(rows + k * Ps + j) - load(mean_out + j);
+      store(rows + k * Ps + j, x);
+      store(wG + k * Ps + j, om[k] * x);
+    }
+  for (int j = 0; j < P; j += W)
+    product(rows, Ps, j + W < P ? j + W : P, wG + j, Ps, n, V_out + j, Ps);
+}
+
+// Conditional weights of n values of log integrand; returns the log of their sum of exponentials.
+static inline double soft_weights(const double* f, int64_t n, double* om) {
+  double top = f[0];
+  for (int64_t k = 1; k < n; ++k) top = f[k] > top ? f[k] : top;
+  double sum = 0;
+  int64_t k = 0;
+  for (; k + W <= n; k += W) {
+    vd e = vexp(load(f + k) - top);
+    store(om + k, e);
+    sum += hsum(e);
+  }
+  for (; k < n; ++k) sum += om[k] = exp(f[k] - top);
+  const double inv = 1.0 / sum;
+  for (k = 0; k < n; ++k) om[k] *= inv;
+  return top + log(sum);
+}
+
+inline bool Evaluator::unit_up(int l, int64_t unit) {
+  if (l == L - 1) return leaf_up(unit);
+  const Level& lv = D.level[l];
+  const int q = lv.q, d = lv.d_above, dd = d + q;
+  const Rule& rule = A.rule[l];
+  const int64_t K = rule.n_nodes, paths = prefixes[l + 1];
+  descend_nodes(l, unit);
+  memset(acc_f[l + 1], 0, paths * sizeof(double));
+  if (acc_g[l]) memset(acc_g[l + 1], 0, paths * Ps * sizeof(double));
+  if (acc_V[l]) memset(acc_V[l + 1], 0, paths * P * Ps * sizeof(double));
+  if (A.want_movement) {
+    memset(acc_zeta[l + 1], 0, paths * dd * sizeof(double));
+    memset(acc_t[l + 1], 0, paths * dd * sizeof(double));
+  }
+  for (int64_t child = lv.first[unit]; child < lv.first[unit + 1]; ++child)
+    if (!unit_up(l + 1, child)) return false;
+  const int64_t slot = store_weights() ? unit - cluster_first[l] : 0;
+  double base[MAX_EFFECTS];
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    const double logdet = place(l, unit, s, base);
+    double* ff = acc_f[l + 1] + s * K;
+    for (int64_t k = 0; k < K; ++k) {
+      const double* uu = u_above[l + 1] + (s * K + k) * dd + d;
+      double ss = 0;
+      for (int a = 0; a < q; ++a) ss += uu[a] * uu[a];
+      ff[k] += rule.log_weight[k] + logdet - 0.5 * ss;
+    }
+    double* om = omega[l] + (slot * prefixes[l] + s) * K;
+    const double logf = soft_weights(ff, K, om);
+    if (!isfinite(logf)) return false;
+    acc_f[l][s] += logf;
+    if (acc_g[l]) {
+      double* out_V = acc_V[l] ? acc_V[l] + s * P * Ps : nullptr;
+      if (out_V)
+        for (int64_t k = 0; k < K; ++k) {
+          const double* in = acc_V[l + 1] + (s * K + k) * P * Ps;
+          for (int j = 0; j < P * Ps; j += W) store(out_V + j, load(out_V + j) + om[k] * load(in + j));
+        }
+      combine(K, om, acc_g[l + 1] + s * K * Ps, gbar, out_V);
+      double* out_g = acc_g[l] + s * Ps;
+      for (int j = 0; j < Ps; j += W) store(out_g + j, load(out_g + j) + load(gbar + j));
+    }
+    if (A.want_movement) {
+      double* pl = pull[l] + (slot * prefixes[l] + s) * pull_size(l);
+      memset(pl, 0, pull_size(l) * sizeof(double));
+      for (int64_t k = 0; k < K; ++k) {
+        const double* zeta = acc_zeta[l + 1] + (s * K + k) * dd;
+        const double* t = acc_t[l + 1] + (s * K + k) * dd;
+        const double* uu = u_above[l + 1] + (s * K + k) * dd + d;
+        for (int a = 0; a < d; ++a) {
+          acc_zeta[l][s * d + a] += om[k] * zeta[a];
+          acc_t[l][s * d + a] += om[k] * t[a];
+        }
+        for (int e = 0; e < q; ++e) {
+          double v = -uu[e];
+          for (int a = 0; a < q; ++a) v += A.Lambda[l][a * q + e] * zeta[d + a];
+          const double total = v + t[d + e];
+          pl[e] += om[k] * v;
+          pl[q + e] += om[k] * total;
+          for (int a = 0; a < q; ++a) pl[(2 + e) * q + a] += om[k] * total * rule.z[a * rule.n_padded + k];
+        }
+      }
+      add_matvec_t(A.at[l].K + unit * q * d, q, d, pl + q, acc_t[l] + s * d);
+    }
+  }
+  return true;
+}
+
+inline void Evaluator::leaf_nodes(int64_t unit) {
+  const int l = L - 1;
+  const Level& lv = D.level[l];
+  const int q = lv.q;
+  const Rule& rule = A.rule[l];
+  const int64_t Kp = rule.n_padded, lanes = prefixes[l] * Kp;
+  const double* C = A.at[l].C + unit * q * q;
+  double base[MAX_EFFECTS];
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    const double logdet = place(l, unit, s, base);
+    for (int64_t k = 0; k < Kp; k += W) {
+      const int64_t lane = s * Kp + k;
+      vd x[MAX_EFFECTS], ss = splat(0);
+      for (int a = 0; a < q; ++a) {
+        x[a] = splat(base[a]);
+        for (int e = 0; e < q; ++e) x[a] += C[a * q + e] * load(rule.z + e * Kp + k);
+        ss += x[a] * x[a];
+        store(u + a * lanes + lane, x[a]);
+      }
+      store(f + lane, load(rule.log_weight + k) + (logdet - 0.5 * ss));
+      for (int j = 0; j < D.nz; ++j) {
+        vd v = splat(b_above[l][s * D.nz + j]);
+        for (int a = 0; a < q; ++a)
+          if (lv.zcol[a] == j)
+            for (int e = 0; e < q; ++e) v += A.Lambda[l][a * q + e] * x[e];
+        store(b + (lane / W * D.nz + j) * W, v);
+      }
+    }
+  }
+}
+
+// All rows at all paths: f, and the column sums of residuals (S) and, per effect, of weights times that effect's
+// covariate (SW).
+inline void Evaluator::leaf_rows(int64_t i0, int64_t i1) {
+  const Level& lv = D.level[L - 1];
+  const int64_t lanes = prefixes[L - 1] * nodes(L - 1);
+  const Want want_ = want();
+  if (want_ != LOGLIK) memset(S, 0, D.c * lanes * sizeof(double));
+  if (want_ == INFORMATION) memset(SW, 0, lv.q * D.c * lanes * sizeof(double));
+  for (int64_t j0 = i0; j0 < i1; j0 += rows_per_block) {
+    const int64_t n = i1 - j0 < rows_per_block ? i1 - j0 : rows_per_block;
+    for (int64_t ch = 0; ch < lanes / W; ++ch) {
+      vd ff = load(f + ch * W);
+      double* wch = want_ == INFORMATION ? w + ch * rows_per_block * W : w;
+      rows_at_nodes(D, want_, A.eta0, j0, n, (const vd*)(b + ch * D.nz * W), &ff, RowSums{r, wch});
+      store(f + ch * W, ff);
+      if (want_ == LOGLIK) continue;
+      product(D.Q + j0 * D.c, D.c, D.c, r, W, n, S + ch * D.c * W, W);
+      if (want_ != INFORMATION) continue;
+      for (int a = 0; a < lv.q; ++a) {
+        const double* weights = wch;
+        if (lv.zcol[a] != 0) {
+          const double* z = D.zc[lv.zcol[a]] + j0;
+          for (int64_t i = 0; i < n; ++i) store(r + i * W, z[i] * load(wch + i * W));
+          weights = r;
+        }
+        product(D.Q + j0 * D.c, D.c, D.c, weights, W, n, SW + (a * lanes / W + ch) * D.c * W, W);
+      }
+    }
+  }
+}
+
+// V -= E[complete-data information | prefix].
+inline void Evaluator::leaf_information(int64_t i0, int64_t i1, int64_t prefix, const double* om) {
+  const int l = L - 1, c = D.c, p = D.p;
+  const Level& lv = D.level[l];
+  const int q = lv.q;
+  const int64_t Kp = nodes(l), lanes = prefixes[l] * Kp, chunks = Kp / W, ch0 = prefix * chunks;
+  memset(T0, 0, c * Cp * sizeof(double));
+  const bool again = i1 - i0 > rows_per_block;  // the weights kept are those of the last block only
+  for (int64_t j0 = i0; j0 < i1; j0 += rows_per_block) {
+    const int64_t n = i1 - j0 < rows_per_block ? i1 - j0 : rows_per_block;
+    if (again)
+      for (int64_t ch = 0; ch < chunks; ++ch) {
+        vd unused = splat(0);
+        rows_at_nodes(D, INFORMATION, A.eta0, j0, n, (const vd*)(b + (ch0 + ch) * D.nz * W), &unused,
+                      RowSums{r, w + (ch0 + ch) * rows_per_block * W});
+      }
+    double* mean_w = mq + rows_per_block * W;
+    for (int64_t i = 0; i < n; ++i) {
+      vd s = splat(0);
+      for (int64_t ch = 0; ch < chunks; ++ch)
+        s += load(om + ch * W) * load(w + ((ch0 + ch) * rows_per_block + i) * W);
+      mean_w[i] = hsum(s);
+    }
+    const double* Q = D.Q + j0 * c;
+    for (int j = 0; j < c; j += W) {
+      for (int64_t i = 0; i < n; ++i) store(mq + i * W, mean_w[i] * load(Q + i * c + j));
+      product(Q, c, j + W < c ? j + W : c, mq, W, n, T0 + j, Cp);
+    }
+  }
+  // T1[a][e][col] = sum over rows of col * z_a * E[w u_e]
+  for (int a = 0; a < q; ++a)
+    for (int e = 0; e < q; ++e)
+      for (int col = 0; col < c; ++col) {
+        vd s = splat(0);
+        for (int64_t ch = 0; ch < chunks; ++ch)
+          s += load(om + ch * W) * load(u + e * lanes + (ch0 + ch) * W) *
+               load(SW + ((a * lanes / W + ch0 + ch) * c + col) * W);
+        T1[(a * q + e) * c + col] = hsum(s);
+      }
+  const double* ua = u_above[l] + prefix * lv.d_above;
+  for (int j = 0; j < p; ++j)
+    for (int k = j; k < p; ++k) V[j * Ps + k] -= T0[j * Cp + k];
+  for (int g = 0; g < D.m; ++g) {
+    const int32_t lg = D.entry[3 * g], ag = D.entry[3 * g + 1], eg = D.entry[3 * g + 2];
+    const bool own_g = lg == l;
+    const int cg = D.zq[D.level[lg].zcol[ag]];
+    const double ug = own_g ? 0 : ua[D.level[lg].d_above + eg];
+    for (int j = 0; j < p; ++j)
+      V[j * Ps + p + g] -= own_g ? T1[(ag * q + eg) * c + j] : ug * (j < cg ? T0[j * Cp + cg] : T0[cg * Cp + j]);
+    for (int h = g; h < D.m; ++h) {
+      const int32_t lh = D.entry[3 * h], ah = D.entry[3 * h + 1], eh = D.entry[3 * h + 2];
+      const bool own_h = lh == l;
+      const int chh = D.zq[D.level[lh].zcol[ah]];
+      double v;
+      if (own_g && own_h) {
+        vd s = splat(0);
+        for (int64_t ch = 0; ch < chunks; ++ch)
+          s += load(om + ch * W) * load(u + eg * lanes + (ch0 + ch) * W) * load(u + eh * lanes + (ch0 + ch) * W) *
+               load(SW + ((ag * lanes / W + ch0 + ch) * c + chh) * W);
+        v = hsum(s);
+      } else if (own_h) {
+        v = ug * T1[(ah * q + eh) * c + cg];
+      } else if (own_g) {
+        v = ua[D.level[lh].d_above + eh] * T1[(ag * q + eg) * c + chh];
+      } else {
+        v = ug * ua[D.level[lh].d_above + eh] * (cg < chh ? T0[cg * Cp + chh] : T0[chh * Cp + cg]);
+      }
+      V[(p + g) * Ps + p + h] -= v;
+    }
+  }
+}
+
+// The complete-data score at each node, one row per node.
+inline void Evaluator::leaf_score_rows(int64_t prefix) {
+  const int l = L - 1;
+  const Level& lv = D.level[l];
+  const int64_t Kp = nodes(l), K = A.rule[l].n_nodes, lanes = prefixes[l] * Kp;
+  const double* ua = u_above[l] + prefix * lv.d_above;
+  for (int64_t k = 0; k < K; ++k) {
+    const int64_t lane = prefix * Kp + k;
+    const double* s = S + lane / W * D.c * W + lane % W;
+    double* g = G + k * Ps;
+    for (int j = 0; j < D.p; ++j) g[j] = s[j * W];
+    for (int e = 0; e < D.m; ++e) {
+      const int32_t le = D.entry[3 * e], a = D.entry[3 * e + 1], col = D.entry[3 * e + 2];
+      const double x = le == l ? u[col * lanes + lane] : ua[D.level[le].d_above + col];
+      g[D.p + e] = s[D.zq[D.level[le].zcol[a]] * W] * x;
+    }
+    for (int j = P; j < Ps; ++j) g[j] = 0;
+  }
+}
+
+// How the log integral changes with the place of the nodes, for one prefix.
+inline void Evaluator::leaf_movement(int64_t unit, int64_t prefix, const double* om) {
+  const int l = L - 1;
+  const Level& lv = D.level[l];
+  const int q = lv.q, d = lv.d_above;
+  const Rule& rule = A.rule[l];
+  const int64_t Kp = rule.n_padded, lanes = prefixes[l] * Kp;
+  double* pl = pull[l] + ((unit - cluster_first[l]) * prefixes[l] + prefix) * pull_size(l);
+  memset(pl, 0, pull_size(l) * sizeof(double));
+  for (int64_t k = 0; k < rule.n_nodes; ++k) {
+    const int64_t lane = prefix * Kp + k;
+    const double* s = S + lane / W * D.c * W + lane % W;
+    for (int ll = 0; ll < l; ++ll)
+      for (int a = 0; a < D.level[ll].q; ++a)
+        acc_zeta[l][prefix * d + D.level[ll].d_above + a] += om[k] * s[D.zq[D.level[ll].zcol[a]] * W];
+    for (int e = 0; e < q; ++e) {
+      double v = -u[e * lanes + lane];
+      for (int a = 0; a < q; ++a) v += A.Lambda[l][a * q + e] * s[D.zq[lv.zcol[a]] * W];
+      pl[e] += om[k] * v;
+      for (int a = 0; a < q; ++a) pl[(2 + e) * q + a] += om[k] * v * rule.z[a * Kp + k];
+    }
+  }
+  memcpy(pl + q, pl, q * sizeof(double));
+  add_matvec_t(A.at[l].K + unit * q * d, q, d, pl + q, acc_t[l] + prefix * d);
+}
+
+inline bool Evaluator::leaf_up(int64_t unit) {
+  const int l = L - 1;
+  const int64_t i0 = D.level[l].first[unit], i1 = D.level[l].first[unit + 1];
+  const int64_t Kp = nodes(l), K = A.rule[l].n_nodes;
+  leaf_nodes(unit);
+  leaf_rows(i0, i1);
+  const int64_t slot = store_weights() ? unit - cluster_first[l] : 0;
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    double* om = omega[l] + (slot * prefixes[l] + s) * Kp;
+    const double logf = soft_weights(f + s * Kp, Kp, om);
+    if (!isfinite(logf)) return false;
+    acc_f[l][s] += logf;
+    if (want() == LOGLIK) continue;
+    leaf_score_rows(s);
+    if (A.want_information) memset(V, 0, P * Ps * sizeof(double));
+    combine(K, om, G, gbar, A.want_information ? V : nullptr);
+    double* out_g = acc_g[l] + s * Ps;
+    for (int j = 0; j < Ps; j += W) store(out_g + j, load(out_g + j) + load(gbar + j));
+    if (A.want_information) {
+      leaf_information(i0, i1, s, om);
+      double* out_V = acc_V[l] + s * P * Ps;
+      for (int j = 0; j < P * Ps; j += W) store(out_V + j, load(out_V + j) + load(V + j));
+    }
+    if (A.want_movement) leaf_movement(unit, s, om);
+  }
+  return true;
+}
+
+// Posterior mean and covariance of a unit's effects, and the placement that follows from them (Naylor & Smith 1982).
+inline bool Evaluator::moments(int l, int64_t unit, const double* weights) {
+  const Level& lv = D.level[l];
+  const int q = lv.q, d = lv.d_above, dd = d + q;
+  const Rule& rule = A.rule[l];
+  const int64_t K = rule.n_nodes, Kp = nodes(l);
+  const double* C = A.at[l].C + unit * q * q;
+  double* mu = mean[l + 1];
+  double* cv = cov[l + 1];
+  for (int a = 0; a < d; ++a) mu[a] = mean[l][a];
+  for (int pass = 0; pass < 2; ++pass) {
+    if (pass == 0) memset(mu + d, 0, q * sizeof(double));
+    else memset(cv, 0, dd * dd * sizeof(double));
+    double base[MAX_EFFECTS], x[MAX_EFFECTS];
+    for (int64_t s = 0; s < prefixes[l]; ++s) {
+      place(l, unit, s, base);
+      for (int a = 0; a < d; ++a) x[a] = u_above[l][s * d + a] - mu[a];
+      for (int64_t k = 0; k < K; ++k) {
+        const double wt = weights[s * Kp + k];
+        for (int a = 0; a < q; ++a) {
+          x[d + a] = base[a];
+          for (int e = 0; e < q; ++e) x[d + a] += C[a * q + e] * rule.z[e * rule.n_padded + k];
+          if (pass == 0) mu[d + a] += wt * x[d + a];
+          else x[d + a] -= mu[d + a];
+        }
+        if (pass == 1)
+          for (int a = d; a < dd; ++a)
+            for (int e = 0; e <= a; ++e) cv[a * dd + e] += wt * x[a] * x[e];
+      }
+    }
+  }
+  for (int a = 0; a < d; ++a)
+    for (int e = 0; e < d; ++e) cv[a * dd + e] = cov[l][a * d + e];
+  for (int a = d; a < dd; ++a)
+    for (int e = 0; e <= a; ++e) cv[e * dd + a] = cv[a * dd + e];
+
+  double root[MAX_EFFECTS * MAX_EFFECTS], rest[MAX_EFFECTS * MAX_EFFECTS];
+  if (d && !cholesky_lower(cv, dd, d, root)) return false;
+  for (int a = 0; a < q; ++a) {
+    double* k = A.next[l].K + (unit * q + a) * d;
+    for (int e = 0; e < d; ++e) k[e] = cv[(d + a) * dd + e];
+    if (d) solve_lower(root, d, k);
+    for (int e = 0; e < q; ++e) {
+      double v = cv[(d + a) * dd + d + e];
+      for (int g = 0; g < d; ++g) v -= k[g] * cv[g * dd + d + e];
+      rest[a * q + e] = v;
+      A.moment_cov[l][(unit * q + a) * q + e] = cv[(d + a) * dd + d + e];
+    }
+    A.moment_mean[l][unit * q + a] = A.next[l].m[unit * q + a] = mu[d + a];
+  }
+  // Where all weight sits on one node there is no spread to learn from: the unit keeps the one it has.
+  double* C_next = A.next[l].C + unit * q * q;
+  if (!cholesky_lower(rest, q, q, C_next)) memcpy(C_next, C, q * q * sizeof(double));
+  return true;
+}
+
+inline void Evaluator::movement(int l, int64_t unit, const double* prefix_weights) {
+  const int q = D.level[l].q, d = D.level[l].d_above;
+  const Placement& out = A.bar[l];
+  const double* C = A.at[l].C + unit * q * q;
+  double *m = out.m + unit * q, *K = out.K + unit * q * d, *Cb = out.C + unit * q * q;
+  memset(m, 0, q * sizeof(double));
+  memset(K, 0, q * d * sizeof(double));
+  memset(Cb, 0, q * q * sizeof(double));
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    const double* pl = pull[l] + ((unit - cluster_first[l]) * prefixes[l] + s) * pull_size(l);
+    const double wt = prefix_weights[s];
+    for (int a = 0; a < q; ++a) {
+      m[a] += wt * pl[a];
+      for (int e = 0; e < d; ++e) K[a * d + e] += wt * pl[q + a] * dev_above[l][s * d + e];
+      for (int e = 0; e < q; ++e) Cb[a * q + e] += wt * pl[(2 + a) * q + e];
+    }
+  }
+  for (int a = 0; a < q; ++a) Cb[a * q + a] += 1.0 / C[a * q + a];  // of log|C|, C triangular
+}
+
+inline bool Evaluator::down(int l, int64_t unit) {
+  const int64_t Kp = nodes(l), K = A.rule[l].n_nodes;
+  const double* om = omega[l] + (unit - cluster_first[l]) * prefixes[l] * Kp;
+  const double one = 1.0;
+  const double* above = l ? pi[l - 1] : &one;
+  for (int64_t s = 0; s < prefixes[l]; ++s)
+    for (int64_t k = 0; k < K; ++k) pi[l][s * Kp + k] = above[s] * om[s * Kp + k];
+  if (A.want_movement) movement(l, unit, above);
+  if (A.want_moments && !moments(l, unit, pi[l])) return false;
+  if (l == L - 1) return true;
+  descend_nodes(l, unit);
+  for (int64_t child = D.level[l].first[unit]; child < D.level[l].first[unit + 1]; ++child)
+    if (!down(l + 1, child)) return false;
+  return true;
+}
+
+inline int Evaluator::run(int64_t first, int64_t last, double* sum) {
+  memset(b_above[0], 0, D.nz * sizeof(double));
+  if (acc_V[0]) memset(acc_V[0], 0, P * Ps * sizeof(double));
+  for (int64_t cluster = first; cluster < last; ++cluster) {
+    int64_t a = cluster;
+    for (int l = 0; l < L; ++l) {
+      cluster_first[l] = a;
+      a = D.level[l].first[a];
+    }
+    acc_f[0][0] = 0;
+    if (acc_g[0]) memset(acc_g[0], 0, Ps * sizeof(double));
+    if (!unit_up(0, cluster)) return NOT_FINITE;
+    if (store_weights() && !down(0, cluster)) return NO_MOMENTS;
+    A.cluster_loglik[cluster] = acc_f[0][0];
+    sum[0] += acc_f[0][0];
+    if (acc_g[0])
+      for (int j = 0; j < P; ++j) {
+        sum[1 + j] += acc_g[0][j];
+        if (A.cluster_score) A.cluster_score[cluster * P + j] = acc_g[0][j];
+      }
+  }
+  if (acc_V[0])
+    for (int j = 0; j < P; ++j)
+      for (int k = j; k < P; ++k) {
+        double* H = sum + 1 + P;
+        H[j * P + k] += acc_V[0][j * Ps + k];
+        if (k > j) H[k * P + j] += acc_V[0][j * Ps + k];
+      }
+  return OK;
+}
+
+}  // namespace MELOGIT_ISA
+}  // namespace melogit
