@@ -1,0 +1,1 @@
+"""The command line: arguments -> api -> text and files. ``melogit.cli.main:main`` is the program ``melogit``."""

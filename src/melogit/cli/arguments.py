@@ -1,0 +1,165 @@
+"""What can be typed after ``melogit``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from melogit.api import METHODS
+from melogit.errors import ModelError
+
+EXIT_CODES = "Exit codes: 0 all well, 2 bad input, 3 the fit did not converge, 130 interrupted."
+
+FIT_EXAMPLES = (
+    """examples:
+  melogit fit hospital "remission ~ Age + CancerStage + (1 | HID/DID)"
+  melogit fit patients.csv "remission ~ IL6 + CRP + (1 | DID)" --intpoints 7 --or
+  melogit fit herds.dta "cbind(cases, size - cases) ~ period + (1 | herd)" --save herds.json
+
+"""
+    + EXIT_CODES
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors begin like all others of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and where to read more; exit code 2."""
+        self.exit(2, f"melogit: error: {message}. Try: {self.prog} --help\n")
+
+
+def points(text: str) -> int | tuple[int, ...] | str:
+    """Read ``7``, ``7,5`` or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        several = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a whole number, nor one per level of nesting (7,5), nor auto"
+        ) from None
+    return several if "," in text else several[0]
+
+
+def structures(given: list[str] | None) -> str | dict[str, str] | None:
+    """Turn ``--covariance`` options into one structure for all groups, or one by group (``doctor=independent``)."""
+    if not given:
+        return None
+    pairs = [item.rpartition("=") for item in given]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return given[0]
+    if any(not separator for _, separator, _ in pairs):
+        raise ModelError(
+            f"--covariance {' --covariance '.join(given)}: give one kind for all groups, or GROUP=KIND for each."
+        )
+    return {group: kind for group, _, kind in pairs}
+
+
+def build_parser(version: str) -> argparse.ArgumentParser:
+    """Build the parser with all its commands."""
+    parser = Parser(
+        prog="melogit",
+        description="Mixed-effects logistic regression with a certificate of accuracy.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"melogit {version}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    add_fit(commands)
+    add_describe(commands)
+    add_show(commands)
+    add_datasets(commands)
+    return parser
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the argument that says where the data are."""
+    command.add_argument(
+        "data",
+        metavar="DATA",
+        help="a .csv, .parquet, .dta or .sav file, or the name of a bundled data set",
+    )
+
+
+def add_fit(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit fit``."""
+    fit = commands.add_parser(
+        "fit",
+        help="fit a model and print its table",
+        epilog=FIT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_data(fit)
+    fit.add_argument("formula", metavar="FORMULA", help='for example "remission ~ age + stage + (1 | hospital/doctor)"')
+    model = fit.add_argument_group("model")
+    model.add_argument("--event", metavar="VALUE", help="the value of the response whose probability is modelled")
+    model.add_argument("--trials", metavar="COLUMN", help="number of trials of each row")
+    model.add_argument("--weights", metavar="COLUMN", help="frequency weights: 3 stands for three such rows")
+    model.add_argument("--offset", metavar="COLUMN", help="a term with coefficient 1")
+    model.add_argument(
+        "--covariance",
+        metavar="KIND",
+        action="append",
+        help="unstructured, independent, identity or exchangeable; for one group only: GROUP=KIND (may be repeated)",
+    )
+    model.add_argument("--missing", choices=("drop", "error"), default="drop", help="rows that lack a value")
+    add_engine(fit.add_argument_group("integration and engine"))
+    output = fit.add_argument_group("output")
+    output.add_argument("--or", dest="odds_ratios", action="store_true", help="odds ratios in place of coefficients")
+    output.add_argument("--level", type=float, default=0.95, help="confidence level (default 0.95)")
+    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="estimates as JSON; alone: to the screen")
+    output.add_argument("--save", metavar="FILE", help="save the model, to be read by: melogit show, melogit.load")
+    output.add_argument("--html", metavar="FILE", help="the table as a web page")
+    talk = output.add_mutually_exclusive_group()
+    talk.add_argument("--log", action="store_true", help="show every iteration (on standard error)")
+    talk.add_argument("--quiet", action="store_true", help="no table and no progress; warnings and errors only")
+
+
+def add_engine(engine: argparse._ArgumentGroup) -> None:
+    """Add the options of the integration and the optimiser."""
+    engine.add_argument("--method", choices=METHODS, help="default: whatever is accurate fastest")
+    engine.add_argument(
+        "--intpoints",
+        metavar="POINTS",
+        type=points,
+        default="auto",
+        help="7, or one per level of nesting from the top (7,5), or auto (default): as many as accuracy needs",
+    )
+    engine.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-3,
+        help="accuracy asked of auto: standard errors and log-likelihood (default 0.001)",
+    )
+    engine.add_argument("--max-iterations", type=int, default=100, metavar="N", help="most iterations (default 100)")
+    engine.add_argument("--threads", type=int, metavar="N", help="default: all cores; the result does not depend on it")
+
+
+def add_describe(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit describe``."""
+    describe = commands.add_parser(
+        "describe", help="summaries, tabulations and correlations", epilog=EXIT_CODES, allow_abbrev=False
+    )
+    add_data(describe)
+    describe.add_argument("columns", metavar="COLUMN", nargs="*", help="columns to summarise (default: all)")
+    describe.add_argument("--tabulate", metavar="COLUMN", nargs="+", default=[], help="count the values of columns")
+    describe.add_argument("--correlate", metavar="COLUMN", nargs="+", default=[], help="correlate two columns or more")
+    describe.add_argument("--json", metavar="FILE", nargs="?", const="-", help="tables as JSON; alone: to the screen")
+
+
+def add_show(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit show``."""
+    show = commands.add_parser("show", help="print the table of a saved model", epilog=EXIT_CODES, allow_abbrev=False)
+    show.add_argument("model", metavar="MODEL", help="a file written by: melogit fit --save")
+    show.add_argument("--or", dest="odds_ratios", action="store_true", help="odds ratios in place of coefficients")
+
+
+def add_datasets(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit datasets``."""
+    datasets = commands.add_parser(
+        "datasets", help="list, explain or write the bundled data", epilog=EXIT_CODES, allow_abbrev=False
+    )
+    datasets.add_argument("name", metavar="NAME", nargs="?", help="explain this one: columns, formula, true values")
+    datasets.add_argument("--out", metavar="FILE", help="write it as a .csv file")
