@@ -1,0 +1,1 @@
+"""Parameters -> log-likelihood, score and information."""

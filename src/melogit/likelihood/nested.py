@@ -1,0 +1,149 @@
+"""(beta, theta) -> log-likelihood, score and information of a nested model, by any of the quadrature rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit import kernel
+from melogit.kernel import Nodes, Rule
+from melogit.likelihood.arrange import SLACK, Nested
+from melogit.likelihood.covariance import lambdas
+from melogit.likelihood.quadrature import gauss_hermite, trapezoid
+
+FloatArray = NDArray[np.float64]
+
+# Where trapezoidal nodes begin and end, and how close they lie (DESIGN section 3): the log integrand has fallen by
+# `drop`; the step is `spacing` times the smaller of a Gaussian's need and the distance of the logistic's poles.
+TRAPEZOID_DROP = 30.0
+TRAPEZOID_SPACING = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The likelihood at one parameter vector.
+
+    Attributes
+    ----------
+    ok : bool
+        The log-likelihood is a finite number.
+    loglik : float
+        Binomial constant included.
+    score : (p + m,)
+    hessian : (p + m, p + m)
+        Second derivatives of the log-likelihood (negative definite at a maximum).
+    nodes : placement used
+    evaluation : kernel.Evaluation
+    """
+
+    ok: bool
+    loglik: float
+    score: FloatArray
+    hessian: FloatArray
+    nodes: Nodes
+    evaluation: kernel.Evaluation
+
+
+def linear_predictor(nested: Nested, beta: FloatArray) -> FloatArray:
+    """Offset + X beta, with room at the end for the kernel's vectors."""
+    eta = np.zeros(nested.problem.n_rows + SLACK)
+    np.dot(nested.X, beta, out=eta[:-SLACK])
+    eta[:-SLACK] += nested.offset
+    return eta
+
+
+def hermite_rules(nested: Nested, points: tuple[int, ...]) -> list[Rule]:
+    """Gauss-Hermite rules, ``points`` per dimension at each level."""
+    return [gauss_hermite(k, q) for k, q in zip(points, nested.problem.n_effects, strict=True)]
+
+
+def mode_nodes(nested: Nested, x: FloatArray, start: Nodes) -> tuple[bool, Nodes]:
+    """Placement by joint posterior mode and curvature at the parameters ``x``."""
+    ok, nodes, _ = kernel.modes(
+        nested.problem, linear_predictor(nested, x[: nested.p]), lambdas(nested.covariance, x[nested.p :]), start
+    )
+    return ok, nodes
+
+
+def trapezoid_nodes(
+    nested: Nested, x: FloatArray, start: Nodes, spacing: float = TRAPEZOID_SPACING
+) -> tuple[bool, Nodes, int]:
+    """Placement and number of points of the trapezoidal rule, for one level with one random effect.
+
+    Every group gets the same number of points, that of the group that needs most.
+    """
+    Lambda = lambdas(nested.covariance, x[nested.p :])
+    drop = TRAPEZOID_DROP
+    ok, nodes, extent = kernel.modes(
+        nested.problem, linear_predictor(nested, x[: nested.p]), Lambda, start, drop=drop
+    )
+    if not ok or extent is None or not np.all(np.isfinite(extent)):
+        return False, nodes, 0
+    low, high = extent[:, 0], extent[:, 1]
+    width = high - low
+    sigma = max(abs(float(Lambda[0][0, 0])), 1e-8)
+    step = spacing * np.minimum(width / (2 * np.sqrt(2 * drop)), 1.1 / sigma)
+    points = int(np.ceil(np.max(width / step))) + 1
+    return True, [[((low + high) / 2)[:, None], nodes[0][1], (width / 2)[:, None, None]]], points
+
+
+def evaluate(
+    nested: Nested,
+    x: FloatArray,
+    rules: list[Rule],
+    nodes: Nodes,
+    *,
+    information: bool = True,
+    score: bool = True,
+    moments: bool = False,
+    moving: bool = False,
+    clusters: bool = False,
+) -> Point:
+    """Log-likelihood, score and Hessian at the parameters ``x`` (p + m,) with the nodes held fixed in u.
+
+    By Fisher's and Louis' identities these are exact derivatives of the sum over fixed nodes. With ``moving`` the
+    score includes what the movement of mode-and-curvature nodes adds, so that it is the exact gradient of the
+    approximated log-likelihood; the Hessian stays that of fixed nodes.
+
+    References
+    ----------
+    Louis, T. A. (1982). J. R. Statist. Soc. B 44, 226-233.
+    """
+    p = nested.p
+    eta = linear_predictor(nested, x[:p])
+    Lambda = lambdas(nested.covariance, x[p:])
+    found = kernel.evaluate(
+        nested.problem,
+        eta,
+        Lambda,
+        rules,
+        nodes,
+        score=score,
+        information=information,
+        moments=moments,
+        placement=moving,
+        clusters=clusters,
+    )
+    size = p + nested.m
+    jacobian = np.zeros((nested.problem.n_parameters, size))
+    jacobian[:p, :p] = np.eye(p)
+    jacobian[p:, p:] = nested.covariance.basis
+    raw = found.score
+    if moving and found.ok and found.bar is not None:
+        raw = raw + kernel.movement(nested.problem, eta, Lambda, nodes, found.bar, found.cluster_score)
+    ok = found.ok and bool(np.isfinite(found.loglik)) and (not score or bool(np.all(np.isfinite(raw))))
+    return Point(
+        ok,
+        found.loglik + nested.constant,
+        jacobian.T @ raw,
+        jacobian.T @ found.hessian @ jacobian,
+        nodes,
+        found,
+    )
+
+
+def trapezoid_rules(points: int) -> list[Rule]:
+    """The trapezoidal rule for one level with one random effect."""
+    return [trapezoid(points, 1)]
