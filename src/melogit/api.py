@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from numpy.typing import ArrayLike
+
 from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.fit import Settings, fit_design
@@ -32,10 +34,10 @@ def melogit(
     intpoints: Points = "auto",
     vce: Literal["oim"] = "oim",
     covariance: str | Mapping[str, str] | None = None,
-    event: Any = None,
-    trials: str | None = None,
-    weights: str | None = None,
-    offset: str | None = None,
+    event: object = None,
+    trials: str | int | None = None,
+    weights: str | ArrayLike | None = None,
+    offset: str | ArrayLike | None = None,
     missing: Literal["drop", "error"] = "drop",
     level: float = 0.95,
     tolerance: float = 1e-3,
@@ -66,8 +68,10 @@ def melogit(
         ``exchangeable``), for all terms or by group.
     event : optional
         Value of the response whose probability is modelled, where it is not coded 0/1.
-    trials, weights, offset : str, optional
-        Columns with the number of trials, frequency weights (3 stands for three such rows) and an offset.
+    trials : str or int, optional
+        Column with the number of trials of each row, or that number.
+    weights, offset : str or array, optional
+        Frequency weights (3 stands for three such rows), and what is added to the linear predictor.
     missing : {"drop", "error"}
         What to do with rows that lack a value.
     level : float

@@ -124,7 +124,8 @@ def _parse(raw: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if FORMAT in text[:200]:
             position = getattr(error, "pos", len(text))
-            why = "it is cut short" if position >= len(text.rstrip()) - 1 else f"it cannot be read at byte {position}"
+            # Our files are one line with a line feed at its end.
+            why = f"it cannot be read at character {position}" if text.endswith("\n") else "it is cut short"
             raise DataError(_damaged(name, _section_at(raw, position), why)) from error
         raise DataError(_foreign(name, "it is not JSON")) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -92,7 +92,7 @@ def invented_fit(terms=None, variances=(2.25,), variance_se=(0.5,), **changes) -
 def two_level_fit(**changes) -> Fit:
     """Patients in doctors in hospitals, with a random slope at the doctors."""
     terms = (
-        invented_term("hospital", groups=2),
+        replace(invented_term("hospital", groups=2), group_sizes=np.array([6.0, 8.0])),
         invented_term("hospital:doctor", ("age", "Intercept"), groups=4, sigma=[[0.25, 0.2], [0.2, 4.0]]),
     )
     fit = invented_fit(terms, (0.5, 0.25, 0.2, 4.0), (0.2, 0.05, 0.1, 0.4), **changes)

@@ -84,7 +84,7 @@ def log_interval(estimate: FloatArray, std_err: FloatArray, level: float) -> tup
     --------
     >>> low, high = log_interval(np.array([4.0]), np.array([0.4]), 0.95)
     >>> round(low.item(), 4), round(high.item(), 4)
-    (3.2881, 4.866)
+    (3.2881, 4.8661)
     """
     estimate = np.asarray(estimate, float)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -99,7 +99,7 @@ def atanh_interval(estimate: FloatArray, std_err: FloatArray, level: float) -> t
     --------
     >>> low, high = atanh_interval(np.array([0.5]), np.array([0.1]), 0.95)
     >>> round(low.item(), 4), round(high.item(), 4)
-    (0.2802, 0.6704)
+    (0.2803, 0.6699)
     """
     estimate = np.asarray(estimate, float)
     with np.errstate(divide="ignore", invalid="ignore"):

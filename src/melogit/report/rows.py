@@ -72,7 +72,10 @@ def split_levels(name: str) -> tuple[str, str]:
 
 
 def coefficient_rows(
-    table: Mapping[str, Sequence[float]], base_levels: Sequence[tuple[str, str]] = (), base_value: float = 0.0
+    table: Mapping[str, Sequence[float]],
+    base_levels: Sequence[tuple[str, str]] = (),
+    omitted: Sequence[str] = (),
+    base_value: float = 0.0,
 ) -> tuple[Row, ...]:
     """Lay the fixed effects out for reading.
 
@@ -81,8 +84,10 @@ def coefficient_rows(
     table : mapping of str to sequence of float
         Coefficient name to its estimate, standard error, z, p, lower and upper limit, in model order.
     base_levels : sequence of (factor, level)
+    omitted : sequence of str
+        Columns that were left out of the model and get a line that says so.
     base_value : float
-        What a base level stands at: 0 for coefficients, 1 for odds ratios.
+        What a base level or an omitted column stands at: 0 for coefficients, 1 for odds ratios.
 
     Examples
     --------
@@ -103,6 +108,7 @@ def coefficient_rows(
                 rows.append(Row(bases[heading], (base_value,), remark="(base)", level=True))
         current = heading if level else ""
         rows.append(Row(level or name, tuple(values), level=bool(level)))
+    rows += [Row(name, (base_value,), remark="(omitted)") for name in omitted]
     if CONSTANT in table:
         rows.append(Row(CONSTANT, tuple(table[CONSTANT])))
     return tuple(rows)

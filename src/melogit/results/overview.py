@@ -6,11 +6,10 @@ import math
 
 import pandas as pd
 
-from melogit.design import Wording
 from melogit.errors import ModelError
 from melogit.fit.types import Fit, Integration, Status
 from melogit.inference import LikelihoodRatio, Wald
-from melogit.report import GroupRow, Row, Section, Summary, coefficient_rows, count
+from melogit.report import GroupRow, Row, Section, Summary, coefficient_rows
 from melogit.report.numbers import brief, probability, statistic
 from melogit.results import tables
 
@@ -20,7 +19,8 @@ def summarise(fit: Fit, level: float, wald: Wald, lr_test: LikelihoodRatio, odds
     if odds_ratios not in (True, False):
         raise ModelError(f"odds_ratios={odds_ratios!r} must be True or False.")
     table = tables.odds_ratios(fit, level) if odds_ratios else tables.coefficients(fit, level)
-    rows = coefficient_rows(_as_lists(table), fit.wording.base_levels, 1.0 if odds_ratios else 0.0)
+    omitted = [name for name, _ in fit.wording.dropped_columns]
+    rows = coefficient_rows(_as_lists(table), fit.wording.base_levels, omitted, 1.0 if odds_ratios else 0.0)
     return Summary(
         title="Mixed-effects logistic regression",
         n_obs=fit.n_obs,
@@ -73,30 +73,18 @@ def _test(lr_test: LikelihoodRatio) -> tuple[str, str]:
 
 def _notes(fit: Fit, lr_test: LikelihoodRatio, odds_ratios: bool) -> list[str]:
     wording = fit.wording
-    notes = [f"Model: {wording.formula}"]
+    notes = ["The LR test is conservative and provided only for reference."] if lr_test.df > 1 else []
+    notes.append(f"Model: {wording.formula}")
     if wording.event is not None:
         notes.append(f"Modelling P({wording.response} = {wording.event}).")
     given = (("Trials", wording.trials), ("Frequency weights", wording.weights), ("Offset", wording.offset))
     notes += [f"{name}: {text}." for name, text in given if text is not None]
-    notes += _dropped(wording)
+    notes += [f"Omitted '{name}': {reason.rstrip('.')}." for name, reason in wording.dropped_columns]
     notes += wording.notes
     if odds_ratios and "Intercept" in fit.names[: fit.n_fixed]:
         notes.append("Intercept is the odds at the base levels and at 0 of all else, for random effects of 0.")
-    if lr_test.df > 1:
-        notes.append("The LR test is conservative and provided only for reference.")
     notes += [message for message in fit.messages if message not in notes]
     notes.append(certificate(fit.integration))
-    return notes
-
-
-def _dropped(wording: Wording) -> list[str]:
-    notes = []
-    dropped = wording.rows_read - wording.rows_used
-    if dropped > 0:
-        missing = ", ".join(f"{column} ({count(rows)})" for column, rows in wording.rows_missing)
-        where = f" for missing values: {missing}" if missing else ""
-        notes.append(f"{count(dropped)} of {count(wording.rows_read)} rows dropped{where}.")
-    notes += [f"Dropped '{name}': {reason.rstrip('.')}." for name, reason in wording.dropped_columns]
     return notes
 
 

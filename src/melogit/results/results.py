@@ -56,7 +56,7 @@ class Results:
     @property
     def params(self) -> pd.Series:
         """Estimates of all parameters, fixed effects first."""
-        return pd.Series(self.fit.params, index=list(self.fit.names), name="estimate")
+        return pd.Series(self.fit.params.copy(), index=list(self.fit.names), name="estimate")
 
     @property
     def bse(self) -> pd.Series:
@@ -88,7 +88,7 @@ class Results:
     def cov_params(self) -> pd.DataFrame:
         """Covariance matrix of all parameters, in the order and on the scale of ``params``."""
         names = list(self.fit.names)
-        return pd.DataFrame(self.fit.cov, index=names, columns=names)
+        return pd.DataFrame(self.fit.cov.copy(), index=names, columns=names)
 
     @property
     def varcomp(self) -> pd.DataFrame:
