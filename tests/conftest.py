@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from quiet import Fitted, quietly
+
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parent / ".." / "shared"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fit and the warnings it gave, word for word."""
-
-    result: Any
-    messages: tuple[str, ...]
 
 
 def shared_path(name: str) -> Path:
@@ -30,14 +22,6 @@ def shared_path(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/{name}, which is not on this machine")
     return path
-
-
-def quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Fitted:
-    """Call, keeping warnings as text instead of letting them fail the test."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = function(*args, **kwargs)
-    return Fitted(result, tuple(str(w.message) for w in caught))
 
 
 @pytest.fixture(scope="session")
