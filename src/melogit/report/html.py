@@ -11,31 +11,28 @@ from melogit.report.summary import Summary
 N_COLUMNS = 7
 
 # Colours come from the surrounding page (currentColor), so that light and dark themes both work.
-STYLE = """
+STYLE = """\
 .melogit{font:14px/1.45 system-ui,sans-serif;color:inherit;max-width:60em}
-.melogit table{border-collapse:collapse;margin:.6em 0;font-variant-numeric:tabular-nums;color:inherit;background:none}
-.melogit table.estimates{border-top:2px solid;border-bottom:2px solid}
-.melogit th,.melogit td{padding:.12em .7em;text-align:right;font-weight:normal;background:none;border:0;color:inherit}
-.melogit th[scope=row],.melogit th[scope=rowgroup]{text-align:left}
+.melogit table{border-collapse:collapse;margin:.8em 0;color:inherit;font-variant-numeric:tabular-nums}
+.melogit caption{text-align:left;font-weight:600;font-size:1.15em;padding-bottom:.3em;color:inherit}
+.melogit th,.melogit td{padding:.12em .7em;border:0;text-align:right;font-weight:400;color:inherit}
+.melogit th[scope=row],.melogit th[scope=rowgroup],.melogit th:first-child{text-align:left}
 .melogit th[scope=col],.melogit th[scope=colgroup],.melogit th[scope=rowgroup]{font-weight:600}
-.melogit thead tr:last-child th,.melogit tbody+tbody tr:first-child th,.melogit tbody+tbody tr:first-child td
-{border-bottom:0}
-.melogit table.estimates tbody{border-top:1px solid}
 .melogit th.level{padding-left:2em}
-.melogit caption{caption-side:top;text-align:left;font-weight:600;font-size:1.1em;color:inherit;padding:0 0 .3em}
+.melogit .estimates{border-top:2px solid;border-bottom:2px solid}
+.melogit .estimates tbody{border-top:1px solid}
 .melogit .alert{border-left:4px solid #c43;padding:.3em .8em;font-weight:600}
-.melogit .note{margin:.15em 0;opacity:.85}
-"""
+.melogit .note{margin:.15em 0}"""
 
 
 def render_html(summary: Summary) -> str:
     """Write a summary as an HTML fragment; every text from the data is escaped."""
-    parts = ["<style>", *STYLE.split("\n"), "</style>", '<div class="melogit">']
+    parts = [f"<style>\n{STYLE}\n</style>", '<div class="melogit">']
     if summary.alert:
         parts.append(f'<p class="alert" role="alert">{escape(summary.alert)}</p>')
     parts += [*_facts(summary), *_groups(summary), *_estimates(summary)]
     parts += [f'<p class="note">{escape(line)}</p>' for line in (", ".join(summary.test), *summary.notes)]
-    return "\n".join(part for part in [*parts, "</div>"] if part)
+    return "\n".join([*parts, "</div>"])
 
 
 def _facts(summary: Summary) -> list[str]:
