@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,11 @@ def is_numeric(values: pd.Series) -> bool:
 def is_boolean(values: pd.Series) -> bool:
     """Tell whether a column has a boolean type."""
     return pd.api.types.is_bool_dtype(values.dtype) and not isinstance(values.dtype, pd.CategoricalDtype)
+
+
+def categorical(values: pd.Series) -> pd.Categorical:
+    """Return the categorical inside a column of that type."""
+    return cast(pd.Categorical, values.array)
 
 
 def numbers(values: pd.Series, name: str, rows: Rows) -> NDArray[np.float64]:
@@ -57,13 +63,12 @@ def predictor(values: pd.Series, name: str, rows: Rows, *, as_category: bool = F
     """
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        array = values.array
-        return array.remove_unused_categories()
+        return categorical(values).remove_unused_categories()
     if is_boolean(values):
         return values.to_numpy(dtype=bool)
     if is_numeric(values):
         return numbers(values, name, rows)
-    kind = pd.api.types.infer_dtype(values, skipna=True) if dtype == object else ""
+    kind = pd.api.types.infer_dtype(values, skipna=True) if pd.api.types.is_object_dtype(dtype) else ""
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
         return numbers(values, name, rows)
     if kind == "boolean":
@@ -95,7 +100,7 @@ def _categories(values: pd.Series, name: str, rows: Rows, as_category: bool) -> 
 
 
 def factorize(values: pd.Series) -> tuple[NDArray[np.intp], list]:
-    """Number the distinct values of a column in order of appearance."""
+    """Give the distinct values of a column numbers, in order of appearance."""
     codes, levels = pd.factorize(values.array)
     return codes, list(levels)
 

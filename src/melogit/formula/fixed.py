@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from formulaic.errors import FormulaicError
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.parser.types import Factor
-from formulaic.transforms import C as formulaic_category
+from formulaic.transforms import contrasts as formulaic_contrasts
 from formulaic.transforms.contrasts import TreatmentContrasts
 from interface_meta import override
 from numpy.typing import NDArray
@@ -39,13 +39,13 @@ class Encoded:
     names : tuple of str
     base_levels : tuple of (factor, level)
     spec : formulaic.ModelSpec
-        Levels, knots and polynomial bases, for new data.
+        Levels, knots and polynomial bases, for new data; None for a constant alone.
     """
 
     values: NDArray[np.float64]
     names: tuple[str, ...]
     base_levels: tuple[tuple[str, str], ...]
-    spec: ModelSpec
+    spec: ModelSpec | None
 
 
 def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
@@ -63,6 +63,8 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
     -------
     Encoded
     """
+    if _is_constant(matrix):  # the commonest random term; formulaic would take a millisecond
+        return Encoded(np.ones((rows.n_used, 1)), ("Intercept",), (), None)
     _check_size(matrix, values, rows.n_used)
     columns = sorted(set(matrix.plain).union(*(e.columns.values() for e in matrix.expressions.values())))
     frame = pd.DataFrame({name: values[name] for name in columns}, index=pd.RangeIndex(rows.n_used))
@@ -76,12 +78,16 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
         raise _readable(matrix, values, error) from error
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise DataError(f"the predictors cannot be computed: {error}") from error
-    spec: ModelSpec = built.model_spec
+    spec = cast(ModelSpec, built.model_spec)
     array = np.ascontiguousarray(built, dtype=np.float64)
     names = tuple(spec.column_names)
     _check_finite(array, names, rows)
     _check_levels(spec, values)
     return Encoded(array, names, _base_levels(spec), spec)
+
+
+def _is_constant(matrix: Matrix) -> bool:
+    return len(matrix.terms) == 1 and not matrix.plain and not matrix.expressions
 
 
 class _Materializer(PandasMaterializer):
@@ -93,7 +99,8 @@ class _Materializer(PandasMaterializer):
 
     @override
     def _is_categorical(self, values: Any) -> bool:
-        return getattr(values, "dtype", None) == bool or super()._is_categorical(values)
+        dtype = getattr(values, "dtype", None)
+        return (isinstance(dtype, np.dtype) and dtype.kind == "b") or super()._is_categorical(values)
 
     @override
     def _flatten_encoded_evaled_factor(self, name: str, values: FactorValues[dict]) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def _category(data: Any, contrasts: Any = None, *, levels: Any = None) -> Factor
         extra = sorted(set(pd.unique(pd.Series(values))) - set(levels), key=str)
         if extra:
             raise ValueError(f"levels={list(levels)!r} leaves out {extra[0]!r}, which is in the data")
-    return formulaic_category(values, contrasts, levels=levels)
+    return formulaic_contrasts.C(values, contrasts, levels=levels)
 
 
 _CONTEXT: dict[str, Any] = {**ELEMENTWISE, "C": _category}
@@ -136,7 +143,8 @@ def _check_size(matrix: Matrix, values: Mapping[str, Values], n: int) -> None:
     if needed > limit:
         raise DataError(
             f"The fixed part would make about {total:,} columns of {n:,} rows, {needed / 2**30:.1f} GiB; the limit is "
-            f"{limit / 2**30:.1f} GiB. '{widest[1]}' has {widest[0]:,} levels: use it as a grouping column, (1 | {widest[1]})."
+            f"{limit / 2**30:.1f} GiB. '{widest[1]}' has {widest[0]:,} levels: use it as a grouping column, "
+            f"(1 | {widest[1]})."
         )
     if total > MANY_COLUMNS:
         warnings.warn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from melogit.design import Design, GroupingFactor
 from melogit.errors import DataError, DataWarning, ModelError
+from melogit.formula.columns import categorical
 
 FEW_GROUPS = 5
 
 
 def grouping_factor(columns: tuple[str, ...], values: Mapping[str, tuple[NDArray, NDArray]]) -> GroupingFactor:
-    """Number the groups of one column, or of the combination of several.
+    """Make the groups of one column, or of the combination of several.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def grouping_factor(columns: tuple[str, ...], values: Mapping[str, tuple[NDArray
 
 
 def number_values(values: pd.Series, name: str) -> tuple[NDArray, NDArray]:
-    """Number the distinct values of a column (without missing values) in sorted order.
+    """Give the distinct values of a column (without missing values) numbers, in sorted order.
 
     Returns
     -------
@@ -49,8 +50,8 @@ def number_values(values: pd.Series, name: str) -> tuple[NDArray, NDArray]:
     """
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        raw, uniques = pd.factorize(values.array.codes)
-        distinct = values.array.categories.take(uniques)
+        raw, uniques = pd.factorize(categorical(values).codes)
+        distinct = categorical(values).categories[np.asarray(uniques)]
     elif isinstance(dtype, np.dtype) and dtype.kind in "iufb":
         raw, distinct = pd.factorize(values.to_numpy())
     else:
@@ -64,7 +65,7 @@ def number_values(values: pd.Series, name: str) -> tuple[NDArray, NDArray]:
     rank = np.empty(len(labels), dtype=np.int32)
     rank[order] = np.arange(len(labels), dtype=np.int32)
     levels = np.array([labels[i] for i in order], dtype=object)
-    if len(levels) > 1 and any(a == b for a, b in zip(levels[:-1], levels[1:], strict=True)):
+    if len(levels) > 1 and (levels[1:] == levels[:-1]).any():
         levels, merged = _merge_equal(levels)  # 1 and "1" are one group
         rank = merged[rank]
     return rank[raw], levels
@@ -99,10 +100,7 @@ def _labels(distinct, name: str) -> tuple[NDArray | list, list[str]]:
 
 def _object_labels(distinct: list, name: str) -> tuple[list, list[str]]:
     texts = [_text(value) for value in distinct]
-    kinds = {
-        "text" if isinstance(value, str) else "numbers" for value in distinct if isinstance(value, (str, int, float))
-    }
-    if len(kinds) > 1:
+    if 0 < sum(isinstance(value, str) for value in distinct) < len(distinct):
         number = next(value for value in distinct if not isinstance(value, str))
         text = next(value for value in distinct if isinstance(value, str))
         warnings.warn(
@@ -131,13 +129,14 @@ def check_group_counts(factors: Sequence[GroupingFactor]) -> None:
     for factor in factors:
         if factor.n_levels == 1:
             raise DataError(
-                f"The grouping column '{factor.name}' has one group ('{factor.levels[0]}') in the rows used; the variance "
-                "between groups cannot be estimated from one. Leave the random term out."
+                f"The grouping column '{factor.name}' has one group ('{factor.levels[0]}') in the rows used; "
+                "the variance between groups cannot be estimated from one. Leave the random term out."
             )
         if factor.n_levels < FEW_GROUPS:
             warnings.warn(
                 f"only {factor.n_levels} groups in '{factor.name}': the variance between groups is estimated from "
-                f"{factor.n_levels} values and is unreliable. With so few, '{factor.name}' as a predictor is often better.",
+                f"{factor.n_levels} values and is unreliable. With so few, '{factor.name}' as a predictor is often "
+                "better.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -167,11 +166,11 @@ def arrange(factors: Sequence[GroupingFactor]) -> tuple[list[int], bool]:
     for a, b in combinations(factors, 2):
         if a.n_levels == b.n_levels and lies_within(a, b):
             raise ModelError(
-                f"'{a.name}' and '{b.name}' make the same {a.n_levels:,} groups, so their variances cannot be told apart. "
-                f"Keep one of the two random terms."
+                f"'{a.name}' and '{b.name}' make the same {a.n_levels:,} groups, so their variances cannot be told "
+                "apart. Keep one of the two random terms."
             )
     order = sorted(range(len(factors)), key=lambda i: factors[i].n_levels)
-    if all(lies_within(factors[j], factors[i]) for i, j in zip(order, order[1:], strict=False)):
+    if all(lies_within(factors[j], factors[i]) for i, j in pairwise(order)):
         return order, True
     for a, b in combinations(factors, 2):
         if not lies_within(a, b) and not lies_within(b, a):
@@ -194,8 +193,9 @@ def _warn_of_reused_ids(a: GroupingFactor, b: GroupingFactor) -> None:
         if starts_anew and (len(np.unique(sizes)) > 1 or len(upper.codes) > 1.5 * len(pairs)):
             warnings.warn(
                 f"ids of '{lower.name}' repeat across '{upper.name}' ('{lower.levels[0]}' occurs in "
-                f"{int((ids == 0).sum()):,} of them), so the two are taken as crossed. If '{lower.name}' {lower.levels[0]} of one "
-                f"'{upper.name}' is not the same as in another, write (1 | {upper.name}/{lower.name}).",
+                f"{int((ids == 0).sum()):,} of them), so the two are taken as crossed. If '{lower.name}' "
+                f"{lower.levels[0]} of one '{upper.name}' is not the same as in another, write "
+                f"(1 | {upper.name}/{lower.name}).",
                 DataWarning,
                 stacklevel=2,
             )

@@ -218,7 +218,7 @@ class _Splitter:
             if expected_name != (token.kind == "name") or not (expected_name or token.text in ("/", ":")):
                 raise self.error(
                     token.start,
-                    "after the bar stand names of columns, joined by : or / where needed, such as (1 | hospital/doctor). "
+                    "after the bar stand names of columns, joined by : or / where needed, such as (1 | a/b). "
                     "Groups of any type are taken as categories; several groupings are several terms.",
                 )
             if expected_name:

@@ -6,8 +6,10 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from typing import cast
 
-from formulaic import Formula
+from formulaic import Formula, SimpleFormula
 from formulaic.errors import FormulaicError
 from formulaic.parser.types import Factor
 
@@ -21,7 +23,7 @@ from melogit.formula.whitelist import Expression, check_expression
 class Matrix:
     """A side of the formula that becomes a matrix: formulaic's terms and their checked expressions."""
 
-    terms: Formula
+    terms: SimpleFormula
     expressions: Mapping[str, Expression]  # by formulaic's spelling of the factor; plain columns are not in it
     plain: tuple[str, ...]  # columns that stand by themselves
 
@@ -105,7 +107,7 @@ def _response(parsed: Parsed) -> tuple[Expression, ...]:
             start,
             "cbind() takes two expressions: cbind(successes, failures), such as cbind(ill, n - ill).",
         )
-    pieces = [" " * (a + 1) + text[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [" " * (a + 1) + text[a + 1 : b] for a, b in pairwise(cuts)]
     if not all(piece.strip() for piece in pieces):
         raise formula_error(parsed.text, start, "cbind() takes two expressions: cbind(successes, failures).")
     return tuple(check_expression(parsed.text, piece, _start(piece), transforms=False) for piece in pieces)
@@ -131,10 +133,10 @@ def _commas(text: str, start: int, end: int) -> list[int]:
 def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
     """Let formulaic multiply out one side of the formula, then check every factor that came out."""
     try:
-        terms = Formula(text)
+        terms = cast(SimpleFormula, Formula(text))  # pyright: ignore[reportAbstractUsage]
     except FormulaicError as error:
         raise _readable(parsed, text, error) from error
-    except (SyntaxError, ValueError, TypeError, RecursionError, AttributeError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, AttributeError) as error:
         raise formula_error(parsed.text, _start(text), f"'{text.strip()}' cannot be read.") from error
     expressions: dict[str, Expression] = {}
     plain: dict[str, None] = {}
@@ -149,7 +151,7 @@ def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
     return Matrix(terms, expressions, tuple(plain))
 
 
-def _factors(terms: Formula, start: int) -> Iterator[tuple[Factor, int]]:
+def _factors(terms: SimpleFormula, start: int) -> Iterator[tuple[Factor, int]]:
     for term in terms:
         for factor in term.factors:
             place = factor.token.source_start if factor.token is not None else None
@@ -171,7 +173,7 @@ def _add_columns(columns: dict[str, int], formula: str, expression: Expression) 
 def _check_response_unused(
     parsed: Parsed, response: tuple[Expression, ...], fixed: Matrix, random: tuple[tuple[RandomPart, Matrix], ...]
 ) -> None:
-    """The outcome must not explain itself; the size in ``cbind(ill, size - ill)`` may."""
+    """Refuse an outcome that explains itself; the size in ``cbind(ill, size - ill)`` may stand on the right."""
     outcome = set(response[0].columns.values())
     for matrix, where in [(fixed, "predictor"), *((matrix, "random slope") for _, matrix in random)]:
         used = set(matrix.plain).union(*(e.columns.values() for e in matrix.expressions.values()))

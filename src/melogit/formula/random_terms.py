@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -79,9 +79,10 @@ def _join(
     names = tuple(name for _, part in written for name in part.names)
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
+        texts = ", ".join(part.text for part, _ in written)
         raise ModelError(
-            f"The random effect '{repeated}' of '{factor.name}' is written twice ({', '.join(p.text for p, _ in written)}). "
-            "A term has an intercept unless it starts with 0: write (1 | g) + (0 + x | g), or (1 + x | g)."
+            f"The random effect '{repeated}' of '{factor.name}' is written twice: {texts}. A term has an intercept "
+            "unless it starts with 0: write (1 | g) + (0 + x | g), or (1 + x | g)."
         )
     Z = written[0][1].values if len(written) == 1 else np.hstack([part.values for _, part in written])
     Z = np.ascontiguousarray(Z)
@@ -107,16 +108,16 @@ def _check_sizes(factor: GroupingFactor, names: tuple[str, ...], Z: np.ndarray, 
     effects = factor.n_levels * len(names)
     if effects > rows.n_used:
         raise ModelError(
-            f"'{factor.name}' has {effects:,} random effects ({factor.n_levels:,} groups x {len(names)}), more than the "
-            f"{rows.n_used:,} rows; their variances cannot be told apart. Use fewer random effects."
+            f"'{factor.name}' has {effects:,} random effects ({factor.n_levels:,} groups x {len(names)}), more than "
+            f"the {rows.n_used:,} rows; their variances cannot be told apart. Use fewer random effects."
         )
     if len(names) > 1:
         dependent = dependent_columns(Z, names)
         if dependent:
             column, reason = dependent[0]
             raise ModelError(
-                f"The random effect '{names[column]}' of '{factor.name}' is {reason}; its variance cannot be told apart. "
-                "Leave it out."
+                f"The random effect '{names[column]}' of '{factor.name}' is {reason}; its variance cannot be told "
+                "apart. Leave it out."
             )
 
 
@@ -127,9 +128,11 @@ def _structures(covariance: Covariance, factors: Sequence[GroupingFactor]) -> di
     known = get_args(Structure)
     names = [factor.name for factor in factors]
     wanted = dict(covariance) if isinstance(covariance, Mapping) else dict.fromkeys(names, covariance)
+    checked: dict[str, Structure] = {}
     for group, structure in wanted.items():
         if structure not in known:
             raise ModelError(f"covariance={structure!r} is not known; choose one of {', '.join(sorted(known))}.")
         if group not in names:
             raise ModelError(f"covariance= names the group {group!r}, but the model's groups are {', '.join(names)}.")
-    return wanted
+        checked[group] = cast(Structure, structure)
+    return checked

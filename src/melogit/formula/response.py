@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melogit.errors import DataError
-from melogit.formula.columns import factorize, is_boolean, is_numeric, numbers
+from melogit.formula.columns import categorical, factorize, is_boolean, is_numeric, numbers
 from melogit.formula.rows import Rows
 
 FloatArray = NDArray[np.float64]
@@ -104,11 +104,10 @@ def _grouped(y: FloatArray, trials: FloatArray, name: str, rows: Rows) -> Outcom
     if y.sum() == 0 or (y == trials).all():
         which = "failures" if y.sum() == 0 else "successes"
         raise DataError(f"The response {name} is constant: all trials are {which}. Nothing can be estimated from it.")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if empty:
-        notes = (
-            f"{empty:,} row{'s have' if empty > 1 else ' has'} zero trials and add{'' if empty > 1 else 's'} nothing to the likelihood.",
-        )
+        counted = f"{empty:,} rows have zero trials and add" if empty > 1 else "1 row has zero trials and adds"
+        notes = (f"{counted} nothing to the likelihood.",)
     return Outcome(y, trials, None, notes)
 
 
@@ -125,9 +124,8 @@ def _check_counts(array: FloatArray, what: str, rows: Rows) -> None:
 
 def _matching(values: pd.Series, name: str, event: object) -> tuple[FloatArray, str]:
     codes, levels = factorize(values)
-    hits = [
-        i for i, level in enumerate(levels) if level == event and isinstance(level, bool) == isinstance(event, bool)
-    ]
+    kind = isinstance(event, (bool, np.bool_))  # 1 == True, but a user who writes 1 means the number
+    hits = [i for i, level in enumerate(levels) if level == event and isinstance(level, (bool, np.bool_)) == kind]
     if not hits:  # the command line gives text, whatever the column holds
         hits = [i for i, level in enumerate(levels) if label(level) == label(event)]
     if not hits:
@@ -137,7 +135,7 @@ def _matching(values: pd.Series, name: str, event: object) -> tuple[FloatArray, 
 
 def _second_of_two(values: pd.Series, name: str) -> tuple[FloatArray, str | None]:
     if isinstance(values.dtype, pd.CategoricalDtype):
-        array = values.array.remove_unused_categories()
+        array = categorical(values).remove_unused_categories()
         codes, levels = np.asarray(array.codes), list(array.categories)
     else:
         codes, found = factorize(values)
@@ -186,8 +184,8 @@ def _check_coded(y: FloatArray, name: str, rows: Rows) -> None:
         i = int((y != np.round(y)).argmax())
         if (y <= 1).all() and wrong.mean() > 0.5:
             raise DataError(
-                f"The response '{name}' holds proportions ({rows.name(i)}: {y[i]:.6g}) without their numbers of trials. "
-                "Give trials=, a column name or a number."
+                f"The response '{name}' holds proportions ({rows.name(i)}: {y[i]:.6g}) without their numbers of "
+                "trials. Give trials=, a column name or a number."
             )
         raise DataError(f"{rows.name(i)}: {name} = {y[i]:.6g} is not 0 or 1. Correct it; for proportions give trials=.")
     if len(distinct) == 2:
@@ -197,8 +195,8 @@ def _check_coded(y: FloatArray, name: str, rows: Rows) -> None:
         )
     last, count = distinct[-1], int(sizes[-1])
     raise DataError(
-        f"The response '{name}' must have two values; it has {_count(len(distinct))} ({shown}). Recode it, use event= to "
-        f"say which value is the event, or drop the {count:,} row{'s' if count > 1 else ''} with {last:g}. "
+        f"The response '{name}' must have two values; it has {_count(len(distinct))} ({shown}). Recode it, use "
+        f"event= to say which value is the event, or drop the {count:,} row{'s' if count > 1 else ''} with {last:g}. "
         "For counts of successes give trials=."
     )
 

@@ -39,11 +39,9 @@ class Rows:
         """Rows that enter the fit."""
         return self.n_read if self.keep is None else len(self.keep)
 
-    def take(self, values):
+    def take(self, column: pd.Series) -> pd.Series:
         """Return the used rows of a column."""
-        if self.keep is None:
-            return values
-        return values.take(self.keep)
+        return column if self.keep is None else column.take(self.keep)
 
     def name(self, i: int) -> str:
         """Name the ``i``-th used row for a message: ``row 5`` counts from 1, as the data were given."""
