@@ -13,14 +13,12 @@ from numpy.typing import ArrayLike
 from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.fit import Settings, fit_design
+from melogit.fit.settings import MAX_POINTS, METHODS
 from melogit.formula import build_design
 from melogit.inference import critical_value
 from melogit.report.progress import iteration_display
 from melogit.results import Results
 from melogit.storage import load_fit
-
-METHODS = ("mvaghermite", "mcaghermite", "ghermite", "laplace")
-MOST_POINTS = 1001
 
 Method = Literal["mvaghermite", "mcaghermite", "ghermite", "laplace"]
 Points = int | Sequence[int] | Literal["auto"]
@@ -97,8 +95,11 @@ def melogit(
     Examples
     --------
     >>> import melogit as me
-    >>> fit = me.melogit("purchase ~ minutes + (1 | consumer)", me.load_dataset("retail"))  # doctest: +SKIP
-    >>> print(fit)  # doctest: +SKIP
+    >>> fit = me.melogit("purchase ~ minutes + member + (1 | consumer)", me.load_dataset("retail"))
+    >>> fit.converged, fit.integration.accurate
+    (True, True)
+    >>> list(fit.odds_ratios().index)
+    ['Intercept', 'minutes', 'member[yes]']
     """
     critical_value(level)
     _check_vce(vce)
@@ -131,8 +132,13 @@ def load(path: str | os.PathLike[str]) -> Results:
 
     Examples
     --------
+    >>> import tempfile
     >>> import melogit as me
-    >>> print(me.load("model.json"))  # doctest: +SKIP
+    >>> fit = me.melogit("purchase ~ minutes + (1 | consumer)", me.load_dataset("retail"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fit.save(f"{folder}/model.json")
+    ...     print(str(me.load(f"{folder}/model.json")) == str(fit))
+    True
     """
     fit, level = load_fit(path)
     return Results(fit, None, level)
@@ -177,9 +183,9 @@ def _points(intpoints: Any, method: Any) -> int | tuple[int, ...] | Literal["aut
         return "auto"
     several = isinstance(intpoints, tuple | list)
     points = tuple(map(_whole, intpoints)) if several else (_whole(intpoints),)
-    if not points or any(value is None or not 1 <= value <= MOST_POINTS for value in points):
+    if not points or any(value is None or not 1 <= value <= MAX_POINTS for value in points):
         raise ModelError(
-            f"intpoints={intpoints!r} cannot be used: give a whole number from 1 to {MOST_POINTS}, one such number "
+            f"intpoints={intpoints!r} cannot be used: give a whole number from 1 to {MAX_POINTS}, one such number "
             'for each level of nesting, top first, or "auto".'
         )
     if method == "laplace" and any(value != 1 for value in points):

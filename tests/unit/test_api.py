@@ -1,5 +1,7 @@
 """The front door: what it refuses and how it says so; one model from data frame to file and back."""
 
+import doctest
+import importlib
 import inspect
 import io
 import subprocess
@@ -212,3 +214,9 @@ def test_import_is_light():
     code = "import sys, melogit; print(*(name for name in ('rich', 'matplotlib', 'pooch', 'duckdb') if name in sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("module", ["melogit", "melogit.api", "melogit.results.results"])
+def test_documented_examples_hold(module):
+    outcome = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert outcome.attempted > 0 and outcome.failed == 0

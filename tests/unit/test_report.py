@@ -193,6 +193,14 @@ def test_a_message_already_in_the_notes_is_not_said_twice():
     assert text(fit).count("A note.") == 1
 
 
+def test_names_from_the_data_cannot_break_lines_or_command_the_terminal():
+    fit = invented_fit((invented_term("ward\x1b[2J"),))
+    fit = replace(fit, names=("Intercept", "a\nb", "stage[\r]", "日本") + fit.names[4:])
+    written = text(fit)
+    assert "\x1b" not in written and "\r" not in written
+    assert "ward\\x1b[2J" in written and "a\\nb |" in written and "日本 |" in written
+
+
 # ------------------------------------------------------------------------------------------------ certificate
 
 

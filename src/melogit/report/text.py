@@ -27,13 +27,24 @@ def render_text(summary: Summary) -> str:
         lines.append("")
     for note in summary.notes:
         lines += textwrap.wrap(note, total, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(printable(line.rstrip()) for line in lines)
 
 
 def _label_width(summary: Summary) -> int:
     labels = [row.label for section in summary.sections for row in section.rows]
     labels += [section.title for section in summary.sections] + [summary.response]
     return min(max(LABEL, *(len(label) for label in labels)), LABEL_MOST)
+
+
+def printable(line: str) -> str:
+    r"""Escape what does not print: a name in the data must not break lines or command the terminal.
+
+    Examples
+    --------
+    >>> print(printable("ward\x1b[2J"))
+    ward\x1b[2J
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def shorten(label: str, width: int) -> str:

@@ -40,8 +40,11 @@ class Results:
     Examples
     --------
     >>> import melogit as me
-    >>> results = me.melogit("remission ~ age + (1 | doctor)", me.load_dataset("hospital"))  # doctest: +SKIP
-    >>> print(results.summary(odds_ratios=True))  # doctest: +SKIP
+    >>> results = me.melogit("purchase ~ minutes + (1 | consumer)", me.load_dataset("retail"))
+    >>> results
+    <melogit.Results: purchase ~ minutes + (1 | consumer); 3,199 observations, ...; converged>
+    >>> list(results.params.index)
+    ['Intercept', 'minutes', 'consumer:var(Intercept)']
     """
 
     fit: Fit
