@@ -52,7 +52,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_two_commands_of_the_readme_are_those_that_ci_runs():
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    commands = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
+    commands = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     assert commands == ["./run example", "./run test"]
     for command in commands:
         assert any(line.split(" 2>")[0].strip() == command for line in ci), command

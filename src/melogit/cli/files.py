@@ -16,6 +16,9 @@ from melogit.datasets import dataset_names, load_dataset
 from melogit.errors import DataError
 
 
+LONG_READ_MEGABYTES = 50  # files from about here on take more than a second to read
+
+
 def find_data(name: str) -> str | pd.DataFrame:
     """Return the path of a file, or a bundled data set; a file wins, and whatever is not obvious is said.
 
@@ -28,6 +31,9 @@ def find_data(name: str) -> str | pd.DataFrame:
     if os.path.isfile(name):
         if bundled:
             tell(f"using the file {name} of this folder, not the bundled data set of the same name")
+        megabytes = os.path.getsize(name) / 1e6
+        if megabytes > LONG_READ_MEGABYTES:
+            tell(f"reading {name} ({megabytes:,.0f} MB)")
         return name
     if bundled:
         tell(f"using the bundled data set {name}")
