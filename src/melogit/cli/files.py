@@ -15,7 +15,6 @@ import pandas as pd
 from melogit.datasets import dataset_names, load_dataset
 from melogit.errors import DataError
 
-
 LONG_READ_MEGABYTES = 50  # files from about here on take more than a second to read
 
 
