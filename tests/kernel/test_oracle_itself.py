@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
 from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import binom, norm
+
+import oracle
 
 SHAPES = [(1,), (2,), (3,), (1, 1), (2, 1), (1, 2), (1, 1, 1)]
 
