@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import melogit as me
 from melogit.datasets import dataset_facts, dataset_names, hdp, load_dataset
 from melogit.datasets.generators import FILES, GENERATORS, csv_bytes, read_facts, write_all
 from melogit.errors import DataError, DataWarning
@@ -69,6 +70,16 @@ def test_purchases_rise_with_the_discount():
     data = load_dataset("retail")
     rate = data.groupby("discount")["purchase"].mean()
     assert np.all(np.diff(rate) > 0)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_fit_finds_the_truth(name):
+    facts = dataset_facts(name)
+    fit = me.melogit(facts["formula"], load_dataset(name))
+    truth = pd.Series({**facts["true_fixed"], **facts["true_variance"]})
+    assert set(truth.index) == set(fit.params.index)
+    interval = fit.conf_int(level=0.9995).loc[truth.index]
+    assert ((interval["ci_low"] < truth) & (truth < interval["ci_high"])).all(), interval.assign(truth=truth)
 
 
 def test_path_instead_of_data():
