@@ -105,6 +105,25 @@ def test_looked_whether_the_optimiser_stopped_early(clean):
         assert set(fit.trace["stage"]) >= {"fixed", "full"}
 
 
+def test_gave_variances_that_only_their_sum_shows():
+    """x is -1 or 1 for a whole group: var(Intercept) + var(x) is all the data speak of. The flat direction is named."""
+    rng = np.random.default_rng(61)
+    g = np.repeat(np.arange(60), 10)
+    x = np.where(g % 2 == 0, 1.0, -1.0)
+    y = (rng.random(600) < 1 / (1 + np.exp(-0.3 * x - rng.normal(scale=1.2, size=60)[g]))).astype(int)
+    try:
+        fitted = quietly(me.melogit, "y ~ x + (x || g)", pd.DataFrame({"y": y, "x": x, "g": g}), intpoints=7)
+    except MelogitError as error:
+        assert "g" in str(error)
+        assert "x" in str(error)
+        return
+    fit = fitted.result
+    assert math.isnan(fit.bse["g:var(Intercept)"]) or math.isnan(fit.bse["g:var(x)"])
+    assert any("var(Intercept)" in m and "var(x)" in m for m in fitted.messages), fitted.messages
+    assert fit.bse[:2].notna().all()
+    assert fit.params["g:var(Intercept)"] + fit.params["g:var(x)"] > 0.5
+
+
 def test_gave_too_few_iterations(clean, warns):
     """A partial fit, flagged; never called converged."""
     fit = warns(ConvergenceWarning, ("1 iteration", "max_iterations"), F, clean, max_iterations=1)

@@ -48,6 +48,11 @@ def test_used_a_predictor_in_unusual_units(clean, scale):
     assert scaled.bse["x"] * scale == pytest.approx(plain.bse["x"], rel=1e-6)
 
 
+def test_used_a_date_as_predictor(clean, refuses):
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(len(clean)), "D")
+    refuses(DataError, ("'day'", "dates", "number"), "y ~ day + (1 | g)", clean.assign(day=day))
+
+
 def test_left_one_text_cell_in_a_numeric_column(clean, refuses):
     data = clean.astype({"x": object})
     data.loc[4, "x"] = "n/a"
