@@ -42,6 +42,8 @@ class Nested:
         Row of the design that each sorted row is.
     unit_of_code : per level, (G,)
         Position, among the kernel's groups of that level, of each group of the design.
+    parents : per level, (G,)
+        The group of the level above (position there) that each group lies in; zeros at the top.
     """
 
     problem: kernel.Problem
@@ -54,6 +56,7 @@ class Nested:
     to_user: FloatArray
     order: NDArray[np.int64]
     unit_of_code: tuple[NDArray[np.int64], ...]
+    parents: tuple[NDArray[np.int64], ...]
 
     @property
     def p(self) -> int:
@@ -116,6 +119,10 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
         _to_user(design, covariance, shift, scale, z_scales),
         order,
         unit_of_code,
+        (
+            np.zeros(len(first[0]) - 1, dtype=np.int64),
+            *[np.repeat(np.arange(len(f) - 1), np.diff(f)) for f in first[:-1]],
+        ),
     )
 
 

@@ -144,11 +144,7 @@ def standard_signs(cov: CovarianceMap, theta: FloatArray) -> FloatArray:
     """The same covariance matrices with non-negative diagonals of Lambda: +1 or -1 per theta, to be multiplied."""
     signs = np.ones(cov.m)
     values = cov.basis @ theta
-    negative = {
-        (int(level), int(j))
-        for (level, i, j), v in zip(cov.entries, values, strict=True)
-        if i == j and v < 0
-    }
+    negative = {(int(level), int(j)) for (level, i, j), v in zip(cov.entries, values, strict=True) if i == j and v < 0}
     for t in range(cov.m):
         level, _, j = cov.entries[np.flatnonzero(cov.basis[:, t])[0]]
         if (int(level), int(j)) in negative:

@@ -76,9 +76,7 @@ def trapezoid_nodes(
     """
     Lambda = lambdas(nested.covariance, x[nested.p :])
     drop = TRAPEZOID_DROP
-    ok, nodes, extent = kernel.modes(
-        nested.problem, linear_predictor(nested, x[: nested.p]), Lambda, start, drop=drop
-    )
+    ok, nodes, extent = kernel.modes(nested.problem, linear_predictor(nested, x[: nested.p]), Lambda, start, drop=drop)
     if not ok or extent is None or not np.all(np.isfinite(extent)):
         return False, nodes, 0
     low, high = extent[:, 0], extent[:, 1]

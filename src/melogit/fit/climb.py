@@ -1,0 +1,271 @@
+"""From starting values to the maximum, by one method or by raising the points until nothing moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit import kernel
+from melogit.fit.integrate import (
+    Integrator,
+    Placed,
+    evaluate_at,
+    hessian_by_differences,
+    objective,
+    rule_of,
+    settle,
+)
+from melogit.fit.settings import MAX_PATHS, Settings
+from melogit.fit.start import Logistic, starting_point
+from melogit.fit.types import Integration, TraceRow
+from melogit.likelihood import nested as likelihood
+from melogit.likelihood.arrange import Nested
+from melogit.likelihood.covariance import reported_variances
+from melogit.likelihood.nested import Point
+from melogit.optimize import Ending, Maximum, maximise
+
+FloatArray = NDArray[np.float64]
+Log = Callable[[TraceRow], None]
+
+# Rungs that "auto" climbs where the trapezoidal rule does not apply.
+LADDER = (7, 11, 17, 25, 37, 55, 81, 121)
+# The check of a rule may use this many node paths per row.
+MAX_CHECK_PATHS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Summit:
+    """A maximum, in the scale in which it was sought.
+
+    Attributes
+    ----------
+    x : (p + m,)
+    loglik : float
+    hessian : (p + m, p + m)
+    nodes : placement to start from at ``x`` (modes, or settled nodes of ``mvaghermite``)
+    """
+
+    x: FloatArray
+    loglik: float
+    hessian: FloatArray
+    nodes: kernel.Nodes
+    ending: Ending
+    by: Integrator
+    integration: Integration
+
+
+def paths_per_row(nested: Nested, points: tuple[int, ...]) -> float:
+    """Node paths that every row is evaluated at."""
+    return float(np.prod([float(k) ** q for k, q in zip(points, nested.problem.n_effects, strict=True)]))
+
+
+def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
+    """Fit by the method and points that the settings ask for."""
+    levels = len(nested.problem.n_units)
+    points = settings.points(levels)
+    if points is not None:
+        method = settings.method or "mvaghermite"
+        if method == "mvaghermite" and max(points) == 1:
+            method = "laplace"  # one node at the mode: the same thing
+        by = Integrator(method, points)
+        x, placed = starting_point(nested, by, logistic, log)
+        return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=False)
+    if settings.method in ("mvaghermite", "ghermite", "mcaghermite"):
+        return _raise_points(nested, settings, logistic, log, settings.method)
+    if nested.problem.n_effects == (1,):
+        return _by_trapezoid(nested, settings, logistic, log)
+    if paths_per_row(nested, (LADDER[0],) * levels) > MAX_PATHS:
+        by = Integrator("laplace", (1,) * levels)
+        x, placed = starting_point(nested, by, logistic, log)
+        return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=True)
+    return _raise_points(nested, settings, logistic, log, "curvature")
+
+
+def _maximum(
+    nested: Nested,
+    by: Integrator,
+    x: FloatArray,
+    placed: Placed,
+    settings: Settings,
+    log: Log,
+    tolerance: float = 1e-9,
+) -> Maximum:
+    began = time.perf_counter()
+    if by.method == "mvaghermite":
+        placed = Placed(settle(nested, by, x, placed.nodes, rounds=3))
+    first = objective(nested, by, x, placed)
+
+    def watch(k: int, it, decrement: float, step: float) -> None:
+        log(TraceRow("full", k, it.value, decrement, step, time.perf_counter() - began))
+
+    return maximise(
+        lambda at, payload: objective(nested, by, at, payload),
+        first,
+        tolerance=tolerance,
+        max_iterations=settings.max_iterations,
+        watch=watch,
+    )
+
+
+def _raise_points(nested: Nested, settings: Settings, logistic: Logistic, log: Log, method: str) -> Summit:
+    levels = len(nested.problem.n_units)
+    rungs = [k for k in LADDER if paths_per_row(nested, (k,) * levels) <= MAX_PATHS]
+    x, placed, summit = None, None, None
+    for k in rungs:
+        by = Integrator(method, (k,) * levels)
+        if x is None or placed is None:
+            x, placed = starting_point(nested, by, logistic, log)
+        best = _maximum(nested, by, x, placed, settings, log)
+        summit = _finish(nested, by, best, settings, automatic=True)
+        if summit.integration.accurate or best.ending is not Ending.CONVERGED:
+            break
+        x, placed = summit.x, Placed(summit.nodes)
+    assert summit is not None
+    return summit
+
+
+def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
+    """One random effect per group: come near with a few Gauss-Hermite points, finish with the trapezoidal rule."""
+    near = Integrator("curvature", (LADDER[0],))
+    x, placed = starting_point(nested, near, logistic, log)
+    rough = _maximum(nested, near, x, placed, settings, log, tolerance=1e-2)
+    x, placed = (
+        (rough.at.x + rough.polish, Placed(rough.at.payload.nodes)) if rough.ending is Ending.CONVERGED else (x, placed)
+    )
+    by = Integrator("trapezoid", (0,))
+    while True:
+        best = _maximum(nested, by, x, placed, settings, log)
+        summit = _finish(nested, by, best, settings, automatic=True)
+        if summit.integration.accurate or best.ending is not Ending.CONVERGED or by.spacing < 0.2:
+            return summit
+        by, x, placed = replace(by, spacing=by.spacing / 2), summit.x, Placed(summit.nodes)
+
+
+def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *, automatic: bool) -> Summit:
+    """Take the last, tiny Newton step; make the Hessian exact where it was not; check the integral."""
+    nodes = best.at.payload.nodes if isinstance(best.at.payload, Placed) else kernel.new_nodes(nested.problem)
+    points = best.at.payload.points if isinstance(best.at.payload, Placed) else by.points
+    x = best.at.x + best.polish if best.ending is Ending.CONVERGED else best.at.x
+    loglik = best.at.value + (0.5 * best.decrement if best.ending is Ending.CONVERGED else 0.0)
+    hessian = best.at.hessian
+    if by.method == "mcaghermite" and best.ending is Ending.CONVERGED:
+        centre, _ = evaluate_at(nested, by, x, nodes, information=False)
+        if centre is not None and centre.ok:
+            hessian = hessian_by_differences(nested, by, x, centre)
+    integration = certify(nested, by, points, x, loglik, hessian, nodes, settings.tolerance, automatic)
+    return Summit(x, loglik, hessian, nodes, best.ending, by, integration)
+
+
+def certify(
+    nested: Nested,
+    by: Integrator,
+    points: tuple[int, ...],
+    x: FloatArray,
+    loglik: float,
+    hessian: FloatArray,
+    nodes: kernel.Nodes,
+    tolerance: float,
+    automatic: bool,
+) -> Integration:
+    """How far the answer moves on going to about twice the points.
+
+    The move of a parameter is that of one Newton step from the score at the finer rule; the log-likelihood is
+    compared at the same parameters.
+    """
+    method = {"curvature": "mcaghermite"}.get(by.method, by.method)
+    finer = _finer(nested, by, points)
+    error, shift, check_points = np.nan, np.nan, ()
+    if finer is not None:
+        start = nodes
+        if finer.method == "mvaghermite":
+            start = settle(nested, finer, x, nodes, rounds=8, tolerance=1e-4)
+        point, check_points = evaluate_at(nested, finer, x, start, information=False)
+        if point is not None and point.ok:
+            error = point.loglik - loglik
+            shift = largest_shift(nested, x, hessian, point)
+    return Integration(method, points, float(error), float(shift), check_points, automatic, tolerance)
+
+
+def _finer(nested: Nested, by: Integrator, points: tuple[int, ...]) -> Integrator | None:
+    if by.method == "trapezoid":
+        return replace(by, spacing=by.spacing / 2)
+    method = {"laplace": "curvature", "mcaghermite": "curvature"}.get(by.method, by.method)
+    q = nested.problem.n_effects
+    wanted = tuple(2 * k + 1 if k > 1 else 7 for k in points)
+    while paths_per_row(nested, wanted) > MAX_CHECK_PATHS:
+        wanted = tuple(max(k + 2, w - 2) for k, w in zip(points, wanted, strict=True))
+        if all(w == k + 2 for k, w in zip(points, wanted, strict=True)):
+            break
+    if paths_per_row(nested, wanted) > 4 * MAX_CHECK_PATHS or not q:
+        return None
+    return Integrator(method, wanted)
+
+
+def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, point: Point) -> float:
+    """Largest Newton move of a reported parameter, in its standard errors, that the score of ``point`` asks for."""
+    information = -hessian
+    eigen, basis = np.linalg.eigh(information)
+    keep = eigen > 1e-10 * max(float(eigen[-1]), 1e-300)
+    inverse = (basis[:, keep] / eigen[keep]) @ basis[:, keep].T
+    p = nested.p
+    jacobian = nested.to_user.copy()
+    user = nested.to_user @ x
+    jacobian[p:, p:] = reported_variances(nested.covariance, user[p:])[1] @ jacobian[p:, p:]
+    se = np.sqrt(np.maximum(np.diag(jacobian @ inverse @ jacobian.T), 0.0))
+    move = np.abs(jacobian @ (inverse @ point.score))
+    free = se > 1e-12 * np.maximum(np.abs(np.concatenate([user[:p], np.ones(nested.m)])), 1e-300)
+    return float(np.max(move[free] / se[free], initial=0.0))
+
+
+def posterior(nested: Nested, summit: Summit) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+    """Posterior means, covariances and modes of u, per level in the kernel's order of groups.
+
+    For the Laplace approximation the mean is the mode and the covariance the inverse curvature.
+    """
+    x = summit.x
+    start = kernel.new_nodes(nested.problem) if summit.by.method == "mvaghermite" else summit.nodes
+    _, mode_nodes = likelihood.mode_nodes(nested, x, start)
+    modes = [m for m, _, _ in mode_nodes]
+    if summit.by.method == "laplace":
+        return modes, _chain_covariances(nested, mode_nodes), modes
+    start = summit.nodes if summit.by.method == "mvaghermite" else mode_nodes
+    point, points = evaluate_at(nested, replace(summit.by, method=_still(summit.by)), x, start, information=False)
+    if point is None or not point.ok:
+        return modes, _chain_covariances(nested, mode_nodes), modes
+    found = likelihood.evaluate(
+        nested, x, rule_of(nested, summit.by, points), point.nodes, score=False, information=False, moments=True
+    ).evaluation
+    if found.means is None or found.covs is None:
+        return modes, _chain_covariances(nested, mode_nodes), modes
+    return found.means, found.covs, modes
+
+
+def _still(by: Integrator) -> str:
+    return "curvature" if by.method == "mcaghermite" else by.method
+
+
+def _chain_covariances(nested: Nested, nodes: kernel.Nodes) -> list[FloatArray]:
+    """Covariance of each group's own effects under the Gaussian chain u_own = m + K (u_above - m_above) + C z."""
+    out: list[FloatArray] = []
+    joint: FloatArray | None = None  # covariance of all effects down to the level above, per group there
+    for level, (_, K, C) in enumerate(nodes):
+        own = C @ C.transpose(0, 2, 1)
+        if joint is None:
+            joint = own
+        else:
+            above = joint[nested.parents[level]]
+            cross = K @ above
+            own = own + cross @ K.transpose(0, 2, 1)
+            joint = np.concatenate(
+                [
+                    np.concatenate([above, cross.transpose(0, 2, 1)], axis=2),
+                    np.concatenate([cross, own], axis=2),
+                ],
+                axis=1,
+            )
+        out.append(own)
+    return out

@@ -1,0 +1,202 @@
+"""Design -> Fit: the order of events in one fit."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit.design import Design, GroupingFactor, RandomTerm
+from melogit.errors import BoundaryWarning, ConvergenceWarning, IntegrationWarning, ModelError, SeparationWarning
+from melogit.fit import messages
+from melogit.fit.assemble import estimates, term_fits
+from melogit.fit.climb import climb
+from melogit.fit.separation import Separation, find_separation
+from melogit.fit.settings import Settings
+from melogit.fit.start import fit_logistic
+from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
+from melogit.likelihood.arrange import arrange
+
+# A rule that the user chose is called inaccurate when doubling its points moves an estimate by more standard errors
+# than this, or the log-likelihood by more than its fellow (reference: RELIABILITY row 1).
+WARN_SHIFT = 0.02
+WARN_LOGLIK = 0.01
+
+
+def fit_design(design: Design, settings: Settings) -> Fit:
+    """Fit a nested mixed-effects logistic model by maximum likelihood.
+
+    Raises
+    ------
+    ModelError
+        Grouping factors cross each other; a predictor separates the response completely; an option does not fit.
+
+    Warns
+    -----
+    BoundaryWarning, SeparationWarning, ConvergenceWarning, IntegrationWarning
+    """
+    began = time.perf_counter()
+    if not design.nested:
+        raise ModelError(_crossed(design))
+    trace: list[TraceRow] = []
+
+    def log(row: TraceRow) -> None:
+        trace.append(row)
+        if settings.progress is not None:
+            settings.progress(row)
+
+    nested = arrange(design, threads=settings.threads)
+    logistic = fit_logistic(nested, log, settings.max_iterations)
+    if logistic.suspicious:
+        separation = find_separation(design)
+        if separation is not None:
+            return _fit_limit(design, settings, separation)
+    summit = climb(nested, settings, logistic, log)
+    found = estimates(nested, design, summit)
+    said = _warn(found, summit.integration, trace)
+    return Fit(
+        names=(*design.x_names, *nested.covariance.names),
+        n_fixed=nested.p,
+        params=found.params,
+        cov=found.cov,
+        loglik=summit.loglik,
+        loglik_fixed_only=logistic.loglik,
+        df_model=nested.p + nested.m,
+        n_obs=float(design.weights[design.trials > 0].sum()),
+        terms=term_fits(nested, design, summit, found),
+        status=found.status,
+        trace=tuple(trace),
+        integration=summit.integration,
+        wording=design.wording,
+        messages=tuple(said),
+        theta=found.theta,
+        cov_theta=found.cov_theta,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _crossed(design: Design) -> str:
+    names = messages.listed([t.factor.name for t in design.terms])
+    return (
+        f"The grouping factors {names} cross each other: groups of one meet several groups of the other. This version "
+        "fits nested groups only. If the ids of the lower level are re-used in every upper group, write (1 | upper/lower)."
+    )
+
+
+def _warn(found, integration: Integration, trace: list[TraceRow]) -> list[str]:
+    said: list[tuple[str, type[Warning]]] = []
+    if found.zero:
+        said.append((messages.zero_variance(found.zero), BoundaryWarning))
+    if found.perfect:
+        said.append((messages.perfect_correlation(found.perfect), BoundaryWarning))
+    if found.status not in (Status.CONVERGED, Status.BOUNDARY):
+        last = trace[-1]
+        said.append((messages.not_converged(found.status, last.iteration, last.decrement), ConvergenceWarning))
+    elif found.flat:
+        said.append((messages.flat(found.flat), ConvergenceWarning))
+    limit_shift = integration.tolerance if integration.automatic else WARN_SHIFT
+    limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
+    fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
+    if not fine:
+        said.append((messages.inaccurate(integration, limit_shift), IntegrationWarning))
+    for text, category in said:
+        warnings.warn(text, category, stacklevel=4)
+    return [text for text, _ in said]
+
+
+def _fit_limit(design: Design, settings: Settings, separation: Separation) -> Fit:
+    """Fit what remains when the separated rows are fitted perfectly, and put the infinite coefficients back."""
+    infinite = separation.direction != 0
+    names = [n for n, far in zip(design.x_names, infinite, strict=True) if far and n != "Intercept"] or ["Intercept"]
+    response = design.wording.response
+    rest = ~separation.rows
+    y, trials = design.y[rest], design.trials[rest]
+    if not rest.any() or np.all(y == 0) or np.all(y == trials):
+        raise ModelError(messages.completely_separated(names, response))
+    candidates = [j for j in np.flatnonzero(infinite) if design.x_names[j] != "Intercept"] or list(
+        np.flatnonzero(infinite)
+    )
+    keep = np.ones(len(infinite), dtype=bool)
+    for j in candidates:  # leave out as many of the infinite columns as the remaining rows cannot tell apart
+        trial = keep.copy()
+        trial[j] = False
+        X = design.X[rest]
+        if np.linalg.matrix_rank(_unit(X[:, keep])) == np.linalg.matrix_rank(_unit(X[:, trial])):
+            keep = trial
+    text = messages.separated(names, int(separation.rows.sum()), response)
+    warnings.warn(text, SeparationWarning, stacklevel=4)
+    inner = fit_design(_subset(design, rest, keep), settings)
+    return _expand(design, inner, separation, keep, rest, text)
+
+
+def _unit(X: NDArray) -> NDArray:
+    return X / np.maximum(np.sqrt((X**2).sum(axis=0)), 1e-300)
+
+
+def _subset(design: Design, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Design:
+    terms = []
+    for term in design.terms:
+        seen, codes = np.unique(term.factor.codes[rows], return_inverse=True)
+        factor = GroupingFactor(term.factor.name, term.factor.columns, codes.astype(np.int32), term.factor.levels[seen])
+        terms.append(RandomTerm(factor, np.ascontiguousarray(term.Z[rows]), term.names, term.blocks))
+    return replace(
+        design,
+        y=design.y[rows],
+        trials=design.trials[rows],
+        weights=design.weights[rows],
+        offset=design.offset[rows],
+        X=np.ascontiguousarray(design.X[np.ix_(rows, columns)]),
+        x_names=tuple(n for n, k in zip(design.x_names, columns, strict=True) if k),
+        terms=tuple(terms),
+        row_labels=design.row_labels[rows] if len(design.row_labels) else design.row_labels,
+    )
+
+
+def _expand(
+    design: Design,
+    inner: Fit,
+    separation: Separation,
+    kept: NDArray[np.bool_],
+    rest: NDArray[np.bool_],
+    text: str,
+) -> Fit:
+    p = len(design.x_names)
+    m = len(inner.names) - inner.n_fixed
+    where = np.concatenate([np.flatnonzero(kept), np.arange(p, p + m)])
+    params = np.full(p + m, np.nan)
+    cov, cov_theta = np.full((p + m, p + m), np.nan), np.full((p + m, p + m), np.nan)
+    params[where] = inner.params
+    cov[np.ix_(where, where)] = inner.cov
+    cov_theta[np.ix_(where, where)] = inner.cov_theta
+    far = np.flatnonzero(separation.direction != 0)
+    params[far] = np.sign(separation.direction[far]) * np.inf
+    for j in far:
+        cov[j, :] = cov[:, j] = cov_theta[j, :] = cov_theta[:, j] = np.nan
+    status = Status.SEPARATED if inner.converged or inner.status is Status.SEPARATED else inner.status
+    return replace(
+        inner,
+        names=(*design.x_names, *inner.names[inner.n_fixed :]),
+        n_fixed=p,
+        params=params,
+        cov=cov,
+        cov_theta=cov_theta,
+        df_model=p + m,
+        n_obs=float(design.weights[design.trials > 0].sum()),
+        terms=tuple(_all_groups(t, f, rest, design) for t, f in zip(design.terms, inner.terms, strict=True)),
+        status=status,
+        messages=(text, *inner.messages),
+    )
+
+
+def _all_groups(term: RandomTerm, fit: TermFit, rest: NDArray[np.bool_], design: Design) -> TermFit:
+    """Groups all of whose rows are fitted perfectly keep their prior: mean 0."""
+    seen = np.unique(term.factor.codes[rest])
+    G, q = term.factor.n_levels, len(term.names)
+    means, modes = np.zeros((G, q)), np.zeros((G, q))
+    sd = np.tile(np.sqrt(np.diag(fit.Sigma)), (G, 1))
+    means[seen], modes[seen], sd[seen] = fit.means, fit.modes, fit.std_err
+    sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=G)
+    return replace(fit, levels=term.factor.levels, means=means, modes=modes, std_err=sd, group_sizes=sizes)

@@ -1,0 +1,96 @@
+"""The plain logistic model, and starting values for the variances."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit import kernel
+from melogit.fit.integrate import Integrator, Placed, objective
+from melogit.fit.types import TraceRow
+from melogit.likelihood import nested as likelihood
+from melogit.likelihood.arrange import Nested
+from melogit.optimize import Ending, Iterate, maximise
+
+FloatArray = NDArray[np.float64]
+
+# Total random-effect variance tried first, on the scale of the linear predictor.
+TOTAL_VARIANCES = (0.15, 1.0, 4.0, 16.0)
+# A logistic coefficient shrinks by about 1/sqrt(1 + c^2 v) when an intercept of variance v is averaged out
+# (Zeger, Liang & Albert 1988, Biometrics 44, 1049-1060): c^2 = (16 sqrt(3) / (15 pi))^2.
+ATTENUATION = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
+# Beyond this linear predictor a fitted probability is so extreme that separation is looked for.
+SUSPICIOUS_ETA = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """The fit without random effects."""
+
+    beta: FloatArray
+    loglik: float
+    suspicious: bool  # did not converge, or fitted probabilities of 0 or 1
+
+
+def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations: int) -> Logistic:
+    """Maximise the likelihood with all variances 0, by the same kernel with a single node."""
+    p = nested.p
+    began = time.perf_counter()
+    nodes = kernel.new_nodes(nested.problem, spread=True)
+    rules = likelihood.hermite_rules(nested, (1,) * len(nodes))
+
+    def at(beta: FloatArray, _: object) -> Iterate:
+        x = np.concatenate([beta, np.zeros(nested.m)])
+        point = likelihood.evaluate(nested, x, rules, nodes)
+        return Iterate(beta, point.loglik, point.score[:p], point.hessian[:p, :p], ok=point.ok)
+
+    def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
+        log(TraceRow("fixed", k, it.value, decrement, step, time.perf_counter() - began))
+
+    if p == 0:
+        return Logistic(np.zeros(0), at(np.zeros(0), None).value, False)
+    best = maximise(at, at(np.zeros(p), None), watch=watch, radius=5.0, max_iterations=max_iterations)
+    beta = best.at.x + best.polish
+    eta = likelihood.linear_predictor(nested, beta)[: nested.problem.n_rows]
+    extreme = float(np.max(np.abs(eta - nested.offset), initial=0.0)) > SUSPICIOUS_ETA
+    return Logistic(beta, best.at.value, extreme or best.ending is not Ending.CONVERGED)
+
+
+def starting_point(
+    nested: Nested, by: Integrator, logistic: Logistic, log: Callable[[TraceRow], None]
+) -> tuple[FloatArray, Placed]:
+    """The best of a small grid over the variances, with the fixed effects scaled to match."""
+    began = time.perf_counter()
+    sizes = nested.covariance.sizes
+    entries = nested.covariance.entries
+    diagonal = (nested.covariance.basis.T @ (entries[:, 1] == entries[:, 2]).astype(float)) > 0
+    exchangeable_off = nested.covariance.basis.sum(axis=0) > np.array(
+        [sizes[level] for level in nested.covariance.term_of]
+    )
+    best: tuple[float, FloatArray, Placed] | None = None
+    fresh = kernel.new_nodes(nested.problem, spread=True)
+    quick = Integrator("curvature", by.points) if by.method != "ghermite" else by
+    for k, total in enumerate(TOTAL_VARIANCES):
+        theta = np.where(diagonal & ~exchangeable_off, np.sqrt(total / sum(sizes)), 0.0)
+        x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION * total), theta])
+        ok, nodes = likelihood.mode_nodes(nested, x, fresh)
+        if not ok:
+            continue
+        at = kernel.new_nodes(nested.problem, spread=True) if quick.method == "ghermite" else nodes
+        rules = likelihood.hermite_rules(nested, quick.points)
+        point = likelihood.evaluate(nested, x, rules, at, information=False, score=False)
+        log(TraceRow("start", k, point.loglik, np.nan, total, time.perf_counter() - began))
+        if point.ok and (best is None or point.loglik > best[0]):
+            best = (point.loglik, x, Placed(nodes))
+    if best is None:
+        return np.concatenate([logistic.beta, np.full(nested.m, 0.5)]), Placed(fresh)
+    return best[1], best[2]
+
+
+def first_iterate(nested: Nested, by: Integrator, x: FloatArray, placed: Placed) -> Iterate:
+    """Evaluate a starting point."""
+    return objective(nested, by, x, placed)
