@@ -31,8 +31,8 @@ def draw(lines: list[str], commands: int) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}">',
             '<style>text { font: 14px Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace; fill: #222; }',
-            ".command { fill: #1a5a9c; font-weight: bold; }</style>",
-            f'<rect x="0.5" y="0.5" width="{width - 1:g}" height="{height - 1:g}" rx="8" fill="#fdfdfb" stroke="#ccc"/>',
+            ".command { fill: #1a5a9c; font-weight: bold; } rect { stroke: #ccc; }</style>",
+            f'<rect x="0.5" y="0.5" width="{width - 1:g}" height="{height - 1:g}" rx="8" fill="#fdfdfb"/>',
             *texts,
             "</svg>\n",
         ]

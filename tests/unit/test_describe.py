@@ -189,5 +189,5 @@ def test_dict_form_is_plain():
 
 def test_two_columns_of_one_name():
     data = pd.DataFrame([[1, 2], [3, 4]], columns=["x", "x"])
-    with pytest.raises(DataError, match="There are 2 columns named 'x'"):
+    with pytest.raises(DataError, match="Column names occur more than once in the data: 'x'"):
         describe(data, ["x"])
