@@ -1,1 +1,49 @@
+"""Mixed-effects logistic regression: maximum-likelihood answers certified to a stated accuracy.
 
+>>> import melogit as me
+>>> fit = me.melogit("remission ~ Age + CancerStage + (1 | HID/DID)", me.load_dataset("hospital"))
+>>> table = fit.summary(odds_ratios=True)  # print(table), or let a notebook show it
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from melogit.api import load, melogit
+from melogit.datasets import load_dataset
+from melogit.describe import describe
+from melogit.errors import (
+    BoundaryWarning,
+    ConvergenceWarning,
+    DataError,
+    DataWarning,
+    FormulaError,
+    IntegrationWarning,
+    MelogitError,
+    MelogitWarning,
+    ModelError,
+    SeparationWarning,
+)
+from melogit.results import Results
+
+try:
+    __version__ = version("melogit")
+except PackageNotFoundError:
+    __version__ = "unknown (not installed, imported from its source folder)"
+
+__all__ = [
+    "BoundaryWarning",
+    "ConvergenceWarning",
+    "DataError",
+    "DataWarning",
+    "FormulaError",
+    "IntegrationWarning",
+    "MelogitError",
+    "MelogitWarning",
+    "ModelError",
+    "Results",
+    "SeparationWarning",
+    "__version__",
+    "describe",
+    "load",
+    "load_dataset",
+    "melogit",
+]

@@ -125,7 +125,7 @@ def test_augment_agrees_with_the_fit(fit):
     table = fit.augment()
     assert len(table) == 360 and list(table.columns[:5]) == ["passed", "eta_fixed", "eta", "mu", "residual"]
     assert abs(table["residual"].mean()) < 0.01
-    joined = students().join(table, rsuffix="_fit")
+    joined = students().join(table.add_suffix("_fit"))
     assert (joined["passed"] == joined["passed_fit"]).all()
     assert (joined["school"].astype(str) == joined["school_fit"]).all()
 

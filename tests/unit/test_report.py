@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from invented_fit import covariance, invented_fit, invented_term, two_level_fit
 
+from melogit.fit.messages import inaccurate
 from melogit.fit.types import Status
 from melogit.report import count, number, probability
 from melogit.report.rows import coefficient_rows, split_levels
@@ -191,6 +192,19 @@ def test_a_message_already_in_the_notes_is_not_said_twice():
     fit = invented_fit(messages=("A note.",))
     fit = replace(fit, wording=replace(fit.wording, notes=("A note.",)))
     assert text(fit).count("A note.") == 1
+
+
+def test_a_warning_about_the_integration_is_said_once_as_the_certificate():
+    fit = invented_fit()
+    fit = replace(fit, messages=(inaccurate(fit.integration, 0.02), "Another message."))
+    written = text(fit)
+    assert written.count("log-likelihood by -0.21") == 1 and "changes by -0.21" not in " ".join(written.split())
+    assert "Another message." in written
+
+
+def test_a_formula_is_not_broken_within_its_bars():
+    wording = replace(invented_fit().wording, formula=" + ".join(["y ~ x"] + ["abcdefg"] * 6) + " + (1 | doctor)")
+    assert "\n  (1 | doctor)\n" in text(invented_fit(wording=wording))
 
 
 def test_names_from_the_data_cannot_break_lines_or_command_the_terminal():

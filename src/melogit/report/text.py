@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from melogit.report.numbers import count, number, probability, statistic
@@ -26,8 +27,15 @@ def render_text(summary: Summary) -> str:
     if summary.notes:
         lines.append("")
     for note in summary.notes:
-        lines += textwrap.wrap(note, total, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        lines += _wrapped(note, total)
     return "\n".join(printable(line.rstrip()) for line in lines)
+
+
+def _wrapped(note: str, width: int) -> list[str]:
+    """Break a note into lines, but not within ``(1 | group)``."""
+    whole = re.sub(r"\([^()|]*\|[^()]*\)", lambda bars: bars[0].replace(" ", "\xa0"), note)
+    lines = textwrap.wrap(whole, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _label_width(summary: Summary) -> int:

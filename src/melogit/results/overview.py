@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from melogit.errors import ModelError
+from melogit.fit.messages import inaccurate
 from melogit.fit.types import Fit, Integration, Status
 from melogit.inference import LikelihoodRatio, Wald
 from melogit.report import GroupRow, Row, Section, Summary, coefficient_rows
@@ -83,7 +84,10 @@ def _notes(fit: Fit, lr_test: LikelihoodRatio, odds_ratios: bool) -> list[str]:
     notes += wording.notes
     if odds_ratios and "Intercept" in fit.names[: fit.n_fixed]:
         notes.append("Intercept is the odds at the base levels and at 0 of all else, for random effects of 0.")
-    notes += [message for message in fit.messages if message not in notes]
+    # The certificate says what a warning about the integration says.
+    fact, has_numbers, _ = inaccurate(fit.integration, 0.0).partition(" (wanted")
+    warned = [message for message in fit.messages if not (has_numbers and message.startswith(fact))]
+    notes += [message for message in warned if message not in notes]
     notes.append(certificate(fit.integration))
     return notes
 
