@@ -263,7 +263,9 @@ class Results:
         return pd.DataFrame([row])
 
     def augment(self) -> pd.DataFrame:
-        """Tell what the model says about each row that entered the fit, indexed as in the data (``data.join(...)``).
+        """Tell what the model says about each row that entered the fit.
+
+        The index is that of the data, so that ``data.join(fit.augment()[["mu", "residual"]])`` adds to them.
 
         Returns
         -------
