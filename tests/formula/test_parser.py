@@ -105,6 +105,7 @@ def test_columns_are_found_wherever_they_stand():
         ("y ~ x $ z + (1 | g)", "'$' has no meaning", "$ z + (1 | g)"),
         ("y ~ 'abc + (1 | g)", "not closed", "'abc + (1 | g)"),
         ("y ~ x + (1 | g) +", "a term is missing", ""),
+        ("y ~ x + + (1 | g)", "a term is missing before this '+'", "+ (1 | g)"),
         ("y ~ 3 + x + (1 | g)", "umeric literals other than `1`", "3 + x + (1 | g)"),
         ("y ~ y + (1 | g)", "the response 'y' is also a predictor", "y + (1 | g)"),
         ("y ~ log(y) + (1 | g)", "the response 'y' is also a predictor", "y) + (1 | g)"),
@@ -124,9 +125,8 @@ def test_errors_say_what_and_where(formula, words, place):
 
 @pytest.mark.parametrize("formula", [None, 3, b"y ~ (1 | g)", ["y ~ x"]])
 def test_a_formula_is_text(formula):
-    with pytest.raises((FormulaError, TypeError)) as error:
+    with pytest.raises(FormulaError, match="must be text"):
         plan_formula(formula)
-    assert "must be text" in str(error.value) or "unhashable" in str(error.value)
 
 
 INJECTIONS = [
@@ -198,7 +198,7 @@ def test_an_injection_is_pointed_at():
 
 
 def test_unknown_function_lists_the_known_ones():
-    with pytest.raises(FormulaError, match="'foo' is not a function.*Allowed: .*log.*poly.*make a new column"):
+    with pytest.raises(FormulaError, match=r"'foo' is not a function.*Allowed: .*log.*poly.*make a new column"):
         plan_formula("y ~ foo(x) + (1 | g)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from melogit.errors import DataError
 from melogit.formula.rows import Rows
+
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 Values = NDArray[np.float64] | NDArray[np.bool_] | pd.Categorical
 
@@ -73,6 +76,8 @@ def predictor(values: pd.Series, name: str, rows: Rows, *, as_category: bool = F
         return numbers(values, name, rows)
     if kind == "boolean":
         return values.to_numpy(dtype=bool)
+    if getattr(dtype, "kind", "") == "c" or kind == "complex":
+        raise DataError(f"column '{name}' holds complex numbers, which cannot be predictors.")
     if getattr(dtype, "kind", "") in "Mm" or kind in ("datetime", "date", "timedelta", "time", "datetime64"):
         raise DataError(
             f"column '{name}' holds dates or times, which cannot be predictors as they are. "
@@ -101,13 +106,23 @@ def _categories(values: pd.Series, name: str, rows: Rows, as_category: bool) -> 
 
 def factorize(values: pd.Series) -> tuple[NDArray[np.intp], list]:
     """Give the distinct values of a column numbers, in order of appearance."""
-    codes, levels = pd.factorize(values.array)
+    try:
+        codes, levels = pd.factorize(values.array)
+    except TypeError as error:
+        raise DataError(f"column '{values.name}' holds values such as lists, which cannot be compared.") from error
     return codes, list(levels)
 
 
 def _refuse_numbers_as_text(codes: NDArray[np.intp], levels: Sequence, name: str, rows: Rows) -> None:
     """One text cell turns a numeric column into hundreds of dummies elsewhere; say which cell it is."""
     numeric = np.array([_is_number(level) for level in levels])
+    if not numeric.all():
+        commas = [level for level in levels if isinstance(level, str) and _DECIMAL_COMMA.fullmatch(level)]
+        if commas:
+            raise DataError(
+                f"column '{name}' is text with numbers such as '{commas[0]}' that have a decimal comma. Turn them into "
+                f"numbers, or write C({name}) if they are categories."
+            )
     if not numeric.any():
         return
     per_row = numeric[codes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +16,22 @@ from formulaic.errors import FormulaicError
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.parser.types import Factor
+from formulaic.transforms import TRANSFORMS
 from formulaic.transforms import contrasts as formulaic_contrasts
 from formulaic.transforms.contrasts import TreatmentContrasts
+from formulaic.utils.layered_mapping import LayeredMapping
+from formulaic.utils.variables import Variable
 from interface_meta import override
 from numpy.typing import NDArray
 
 from melogit.errors import DataError, DataWarning
+from melogit.formula import whitelist
 from melogit.formula.columns import Values
 from melogit.formula.plan import Matrix, is_category_call
 from melogit.formula.rows import Rows
-from melogit.formula.whitelist import ELEMENTWISE
 
 MANY_COLUMNS = 1_000
+MAX_COLUMNS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,7 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # a value that is not finite is reported below
-            built = _Materializer(frame, context=_CONTEXT).get_model_matrix(
-                matrix.terms, output="numpy", na_action="ignore"
-            )
+            built = _Materializer(frame).get_model_matrix(matrix.terms, output="numpy", na_action="ignore")
     except FormulaicError as error:
         raise _readable(matrix, values, error) from error
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
@@ -98,6 +101,17 @@ class _Materializer(PandasMaterializer):
     REGISTER_OUTPUTS = ("numpy",)
 
     @override
+    def _lookup(self, name: str) -> tuple[Any, set[Variable]]:
+        return self.data_context[name], {Variable(name, roles=("value",), source="data")}
+
+    @override
+    def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> tuple[Any, set[Variable]]:
+        # Columns may have the names of functions: log(log) is the logarithm of the column 'log'.
+        called = {name: _FUNCTIONS[name] for name in _CALL.findall(expr) if name in _FUNCTIONS}
+        self.layered_context = LayeredMapping(called, self.data_context, _FUNCTIONS)
+        return super()._evaluate(expr, metadata, spec)
+
+    @override
     def _is_categorical(self, values: Any) -> bool:
         dtype = getattr(values, "dtype", None)
         return (isinstance(dtype, np.dtype) and dtype.kind == "b") or super()._is_categorical(values)
@@ -106,7 +120,7 @@ class _Materializer(PandasMaterializer):
     def _flatten_encoded_evaled_factor(self, name: str, values: FactorValues[dict]) -> dict[str, Any]:
         metadata = getattr(values, "__formulaic_metadata__", None)
         if metadata is not None and metadata.format_reduced == TreatmentContrasts.FACTOR_FORMAT_REDUCED:
-            metadata.format_reduced = TreatmentContrasts.FACTOR_FORMAT
+            metadata.format = metadata.format_reduced = TreatmentContrasts.FACTOR_FORMAT
         return super()._flatten_encoded_evaled_factor(name, values)
 
 
@@ -119,11 +133,16 @@ def _category(data: Any, contrasts: Any = None, *, levels: Any = None) -> Factor
     if levels is not None:
         extra = sorted(set(pd.unique(pd.Series(values))) - set(levels), key=str)
         if extra:
-            raise ValueError(f"levels={list(levels)!r} leaves out {extra[0]!r}, which is in the data")
+            raise ValueError(f"levels={list(levels)!r} leaves out {str(extra[0])!r}, which is in the data")
     return formulaic_contrasts.C(values, contrasts, levels=levels)
 
 
-_CONTEXT: dict[str, Any] = {**ELEMENTWISE, "C": _category}
+_CALL = re.compile(r"(\w+)\s*\(")
+_FUNCTIONS: dict[str, Any] = {
+    **{name: TRANSFORMS[name] for name in (*whitelist.TRANSFORMS, *whitelist.CONTRAST_NAMES)},
+    **whitelist.ELEMENTWISE,
+    "C": _category,
+}
 
 
 def _check_size(matrix: Matrix, values: Mapping[str, Values], n: int) -> None:
@@ -138,12 +157,14 @@ def _check_size(matrix: Matrix, values: Mapping[str, Values], n: int) -> None:
             width *= levels
             widest = max(widest, (levels, factor.expr))
         total += width
-    needed = 8.0 * total * n + 8.0 * widest[0] ** 2
+    # The matrix, and the square matrices of contrasts and of second derivatives.
+    needed = 8.0 * total * n + 16.0 * total**2
     limit = _memory_limit()
-    if needed > limit:
+    if needed > limit or total > MAX_COLUMNS:
+        allowed = f"{limit / 2**30:.1f} GiB" if needed > limit else f"{MAX_COLUMNS:,} columns"
         raise DataError(
             f"The fixed part would make about {total:,} columns of {n:,} rows, {needed / 2**30:.1f} GiB; the limit is "
-            f"{limit / 2**30:.1f} GiB. '{widest[1]}' has {widest[0]:,} levels: use it as a grouping column, "
+            f"{allowed}. '{widest[1]}' has {widest[0]:,} levels: use it as a grouping column, "
             f"(1 | {widest[1]})."
         )
     if total > MANY_COLUMNS:

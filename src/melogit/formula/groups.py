@@ -81,8 +81,8 @@ def _labels(distinct, name: str) -> tuple[NDArray | list, list[str]]:
         whole = array == np.floor(array)
         if not whole.all():
             warnings.warn(
-                f"The grouping column '{name}' holds numbers such as {array[~whole][0]:g}; each different number is a "
-                "group of its own. Is it the right column?",
+                f"The grouping column '{name}' holds numbers that are not whole, such as {array[~whole][0]:g}; each "
+                "different number is a group of its own. Is it the right column?",
                 DataWarning,
                 stacklevel=2,
             )
@@ -110,9 +110,23 @@ def _object_labels(distinct: list, name: str) -> tuple[list, list[str]]:
             stacklevel=2,
         )
     try:
-        return [(float(text), text) for text in texts], texts
+        keys = [(float(text), text) for text in texts]
     except ValueError:
         return list(texts), texts
+    _warn_of_leading_zeros(sorted(keys), name)
+    return keys, texts
+
+
+def _warn_of_leading_zeros(keys: list[tuple[float, str]], name: str) -> None:
+    for (number, text), (other, other_text) in pairwise(keys):
+        if number == other and text != other_text:
+            warnings.warn(
+                f"The grouping column '{name}' has both '{text}' and '{other_text}', which are taken as two groups "
+                "because the texts differ. Make them alike if they are one.",
+                DataWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def _text(value: object) -> str:
@@ -188,7 +202,7 @@ def _warn_of_reused_ids(a: GroupingFactor, b: GroupingFactor) -> None:
         sizes = np.bincount(groups, minlength=upper.n_levels)
         highest = np.zeros(upper.n_levels, dtype=np.int64)
         np.maximum.at(highest, groups, ids)
-        starts_anew = (highest == sizes - 1).all()  # the ids are the first ones, none left out
+        starts_anew = (highest == sizes - 1).mean() > 0.75  # the ids are the first ones, none left out
         # Everyone meeting everyone, once, is a crossed design such as persons by test items.
         if starts_anew and (len(np.unique(sizes)) > 1 or len(upper.codes) > 1.5 * len(pairs)):
             warnings.warn(
@@ -207,7 +221,7 @@ def crossing_example(design: Design) -> str:
 
     Examples
     --------
-    ``"student 17 met rater 2 and rater 5"``, as part of a message.
+    ``"'student' 17 met 'rater' 2 and 'rater' 5"``, as part of a message.
     """
     factors = [term.factor for term in design.terms]
     for a, b in combinations(factors, 2):
@@ -219,5 +233,5 @@ def crossing_example(design: Design) -> str:
         i = int((first[lower.codes] != upper.codes).argmax())
         group = lower.codes[i]
         one, other = upper.levels[first[group]], upper.levels[upper.codes[i]]
-        return f"{lower.name} {lower.levels[group]} met {upper.name} {one} and {upper.name} {other}"
+        return f"'{lower.name}' {lower.levels[group]} met '{upper.name}' {one} and '{upper.name}' {other}"
     return ""

@@ -98,6 +98,8 @@ class _Splitter:
             raise self.error(len(self.formula), "there is no '~'. Write response ~ predictors + (1 | group).")
         if len(tildes) > 1:
             raise self.error(self.tokens[tildes[1]].start, "there is a second '~'.")
+        if _depth(self.tokens, self.tokens[tildes[0]]):
+            raise self.error(self.tokens[tildes[0]].start, "'~' cannot stand inside brackets.")
         left, right = self.tokens[: tildes[0]], self.tokens[tildes[0] + 1 :]
         if not left:
             raise self.error(0, "there is no response on the left of '~'.")
@@ -166,6 +168,8 @@ class _Splitter:
                 self.offsets.append(self.keep(addend[2].start, addend[-2].end))
                 self.check_operators(addend[2:-1])
                 return True
+        if _is(addend[0], "+") or (len(addend) > 1 and _is(addend[0], "-") and _is(addend[1], "-")):
+            raise self.error(addend[0].start, f"a term is missing before this '{addend[0].text}'.")
         bars = _bars(addend)
         if not bars:
             self.check_operators(addend)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +19,8 @@ from melogit.errors import FormulaError
 from melogit.formula.parser import Parsed, RandomPart, parse_formula
 from melogit.formula.tokens import formula_error
 from melogit.formula.whitelist import Expression, check_expression
+
+_QUOTED = re.compile(r"`([^`]*)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,6 @@ class Plan:
         return self.parsed.response.strip()
 
 
-@lru_cache(maxsize=128)
 def plan_formula(formula: str) -> Plan:
     """Read and check a formula; nothing in it is evaluated.
 
@@ -75,6 +78,13 @@ def plan_formula(formula: str) -> Plan:
     >>> list(plan_formula("y ~ log(x) + (1 | g)").columns)
     ['y', 'x', 'g']
     """
+    if not isinstance(formula, str):
+        raise FormulaError(f"The formula must be text such as 'y ~ x + (1 | g)', not {type(formula).__name__}.")
+    return _plan(formula)
+
+
+@lru_cache(maxsize=128)
+def _plan(formula: str) -> Plan:
     parsed = parse_formula(formula)
     columns: dict[str, int] = {}
     response = _response(parsed)
@@ -132,6 +142,14 @@ def _commas(text: str, start: int, end: int) -> list[int]:
 
 def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
     """Let formulaic multiply out one side of the formula, then check every factor that came out."""
+    for name in _QUOTED.findall(text):
+        if keyword.iskeyword(name) and f"(`{name}`" in text.replace(" ", ""):
+            place = text.index(f"`{name}`")
+            raise formula_error(
+                parsed.text,
+                place,
+                f"'{name}' is a word of Python and cannot stand inside a function; rename the column.",
+            )
     try:
         terms = cast(SimpleFormula, Formula(text))  # pyright: ignore[reportAbstractUsage]
     except FormulaicError as error:

@@ -34,19 +34,18 @@ def dependent_columns(X: NDArray[np.float64], names: tuple[str, ...]) -> tuple[t
     constant = names.index("Intercept") if has_constant else -1
     if has_constant:
         centre[constant] = 0.0
+    largest = np.maximum(X.max(axis=0, initial=0.0), -X.min(axis=0, initial=0.0))
+    unit = np.where(largest > 0, largest, 1.0)  # squares of very small or large numbers would leave the range
     # Cross products of the centred columns, block by block: no second copy of X is held.
     gram = np.zeros((p, p))
-    largest = np.zeros(p)
     for start in range(0, n, 65_536):
-        block = X[start : start + 65_536] - centre
+        block = (X[start : start + 65_536] - centre) / unit
         gram += block.T @ block
-        largest = np.maximum(largest, np.abs(X[start : start + 65_536]).max(axis=0, initial=0.0))
     norms = np.sqrt(np.diag(gram))
-    spread = norms / np.sqrt(max(n, 1))
-    flat = spread <= 1e-13 * largest + 1e-300
+    flat = norms <= 1e-13 * np.sqrt(max(n, 1))
     if not flat.any() and _clearly_independent(gram / np.outer(norms, norms)):
         return ()
-    return _orthogonalise(X, names, centre, norms, largest, flat)
+    return _orthogonalise(X, names, centre, norms * unit, largest, flat)
 
 
 def _clearly_independent(correlation: NDArray[np.float64]) -> bool:

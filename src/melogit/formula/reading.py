@@ -132,7 +132,10 @@ def _open_arrow_stream(source: Any) -> Table:
     if not hasattr(source, "__arrow_c_stream__"):
         raise DataError(f"The data are {_article(source)}; give {_KINDS}.")
     pyarrow = _need("pyarrow", f"Data of type {type(source).__name__}")
-    table = pyarrow.table(source)
+    try:
+        table = pyarrow.table(source)
+    except pyarrow.ArrowException as error:
+        raise DataError(f"The data are {_article(source)}; give {_KINDS}.") from error
     return Table(tuple(table.column_names), lambda columns: _from_arrow(table.select(columns)))
 
 

@@ -65,7 +65,8 @@ def counts(successes: FloatArray, failures: FloatArray, name: str, rows: Rows) -
         i = int((failures < 0).argmax())
         if successes[i] >= 0 and total[i] >= 0:
             raise DataError(
-                f"{rows.name(i)}: successes {successes[i]:g} > trials {total[i]:g} in {name}. Correct the counts."
+                f"{rows.name(i)}: successes {successes[i]:g} > trials {total[i]:g} in {name} "
+                f"(failures = {failures[i]:g}). Correct the counts."
             )
     for label, array in (("successes", successes), ("failures", failures)):
         _check_counts(array, f"{label} in {name}", rows)

@@ -64,8 +64,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def tokenize(formula: str) -> tuple[Token, ...]:
     """Split a formula into tokens; unknown characters, unbalanced brackets and formula bombs are refused."""
-    if not isinstance(formula, str):
-        raise FormulaError(f"The formula must be text such as 'y ~ x + (1 | g)', not {type(formula).__name__}.")
     if len(formula) > MAX_LENGTH:
         raise FormulaError(f"The formula has {len(formula):,} characters; at most {MAX_LENGTH:,} are read.")
     tokens = []

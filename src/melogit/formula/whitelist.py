@@ -65,6 +65,8 @@ _CONTRASTS: dict[str, frozenset[str]] = {
     "contr.poly": frozenset(("scores",)),
 }
 
+CONTRAST_NAMES = tuple(dict.fromkeys(name.partition(".")[0] for name in _CONTRASTS))
+
 _BINARY: dict[type, Callable] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
