@@ -114,6 +114,7 @@ def test_columns_are_found_wherever_they_stand():
         ("cbind(a, b, c) ~ (1 | g)", "cbind() takes two", "cbind(a, b, c) ~ (1 | g)"),
         ("cbind(a) ~ (1 | g)", "cbind() takes two", "cbind(a) ~ (1 | g)"),
         ("", "there is no '~'", ""),
+        ("(y ~ x) + (1 | g)", "cannot stand inside brackets", "~ x) + (1 | g)"),
     ],
 )
 def test_errors_say_what_and_where(formula, words, place):
@@ -200,6 +201,16 @@ def test_an_injection_is_pointed_at():
 def test_unknown_function_lists_the_known_ones():
     with pytest.raises(FormulaError, match=r"'foo' is not a function.*Allowed: .*log.*poly.*make a new column"):
         plan_formula("y ~ foo(x) + (1 | g)")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("factor(x)", "C()"), ("as.factor(x)", "C()"), ("np.log(x)", "log()"), ("ns(x, df=3)", "cr()")],
+)
+def test_functions_of_other_dialects_are_translated(written, meant):
+    with pytest.raises(FormulaError) as error:
+        plan_formula(f"y ~ {written} + (1 | g)")
+    assert f"write {meant} instead" in str(error.value)
 
 
 @pytest.mark.parametrize(

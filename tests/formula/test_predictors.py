@@ -248,7 +248,7 @@ def test_dependent_columns_are_left_out_and_named(data, terms, dropped):
     assert np.linalg.matrix_rank(design.X / np.abs(design.X).max(axis=0)) == design.X.shape[1]
 
 
-@pytest.mark.parametrize("change", [(0, 1e6), (0, 1e-6), (0, 1e-200), (0, 1e150), (1e7, 1), (1e9, 1)])
+@pytest.mark.parametrize("change", [(0, 1e6), (0, 1e-6), (0, 1e-200), (0, 1e150), (0, 1e200), (1e7, 1), (1e9, 1)])
 def test_units_do_not_make_columns_dependent(data, change):
     design = build_design("y ~ x + z + k + (1 | g)", data.assign(x=change[0] + change[1] * data.x))
     assert design.wording.dropped_columns == ()
@@ -299,6 +299,18 @@ def test_recipe_builds_the_same_columns_from_new_data(data):
     assert recipe.fixed is not None
     again = recipe.fixed.get_model_matrix(data.iloc[:5])
     np.testing.assert_allclose(np.asarray(again)[:, recipe.kept], design.X[:5])
+
+
+def test_each_data_set_has_its_own_scale(data):
+    formula = "y ~ scale(x) + (1 | g)"
+    first = build_design(formula, data).X[:, 1]
+    second = build_design(formula, data.assign(x=5 + 3 * data.x)).X[:, 1]
+    np.testing.assert_allclose(first, second)
+    assert abs(first.mean()) < 1e-12
+
+
+def test_formulas_may_run_over_lines(data):
+    assert names("x +\n    z\n", data) == ("Intercept", "x", "z")
 
 
 def test_no_warning_leaks_from_the_libraries(data):

@@ -269,6 +269,8 @@ def _whole_lines(path: Path, dialect: _Dialect) -> Iterator[tuple[bytes, bool]]:
             rest += chunk
             if not chunk:
                 break
+            if len(rest) > 8 * CHUNK:
+                raise DataError(f"'{path}' has a line or a quoted text of more than {8 * CHUNK:,} characters.")
             end = rest.rfind(dialect.newline)
             while end >= 0 and rest.count(b'"', 0, end) % 2:
                 end = rest.rfind(dialect.newline, 0, end)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from melogit.design import Design, GroupingFactor
 from melogit.errors import DataError, DataWarning, ModelError
-from melogit.formula.columns import categorical
+from melogit.formula.columns import categorical, numbers
+from melogit.formula.rows import Rows
 
 FEW_GROUPS = 5
 
@@ -39,7 +40,7 @@ def grouping_factor(columns: tuple[str, ...], values: Mapping[str, tuple[NDArray
     return GroupingFactor(":".join(columns), columns, codes, levels)
 
 
-def number_values(values: pd.Series, name: str) -> tuple[NDArray, NDArray]:
+def number_values(values: pd.Series, name: str, rows: Rows) -> tuple[NDArray, NDArray]:
     """Give the distinct values of a column (without missing values) numbers, in sorted order.
 
     Returns
@@ -53,6 +54,8 @@ def number_values(values: pd.Series, name: str) -> tuple[NDArray, NDArray]:
         raw, uniques = pd.factorize(categorical(values).codes)
         distinct = categorical(values).categories[np.asarray(uniques)]
     elif isinstance(dtype, np.dtype) and dtype.kind in "iufb":
+        if dtype.kind == "f":
+            numbers(values, name, rows)  # infinity is not a group
         raw, distinct = pd.factorize(values.to_numpy())
     else:
         raw, distinct = pd.factorize(values.array)

@@ -18,7 +18,7 @@ from formulaic.parser.types import Factor
 from melogit.errors import FormulaError
 from melogit.formula.parser import Parsed, RandomPart, parse_formula
 from melogit.formula.tokens import formula_error
-from melogit.formula.whitelist import Expression, check_expression
+from melogit.formula.whitelist import INSTEAD, Expression, check_expression
 
 _QUOTED = re.compile(r"`([^`]*)`")
 
@@ -155,6 +155,10 @@ def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
     except FormulaicError as error:
         raise _readable(parsed, text, error) from error
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, AttributeError) as error:
+        for name, ours in INSTEAD.items():
+            if f"{name}(" in text:
+                message = f"'{name}' is not a function of formulas; write {ours}() instead."
+                raise formula_error(parsed.text, text.index(f"{name}("), message) from error
         raise formula_error(parsed.text, _start(text), f"'{text.strip()}' cannot be read.") from error
     expressions: dict[str, Expression] = {}
     plain: dict[str, None] = {}

@@ -47,7 +47,7 @@ def build_terms(
     encoded : tuple of Encoded
         One per part, for new data.
     """
-    numbered = {name: number_values(column, name) for name, column in groups.items()}
+    numbered = {name: number_values(column, name, rows) for name, column in groups.items()}
     factors: dict[frozenset[str], GroupingFactor] = {}
     members: dict[frozenset[str], list[int]] = {}
     for i, (part, _) in enumerate(parts):

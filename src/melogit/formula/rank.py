@@ -34,18 +34,22 @@ def dependent_columns(X: NDArray[np.float64], names: tuple[str, ...]) -> tuple[t
     constant = names.index("Intercept") if has_constant else -1
     if has_constant:
         centre[constant] = 0.0
-    largest = np.maximum(X.max(axis=0, initial=0.0), -X.min(axis=0, initial=0.0))
-    unit = np.where(largest > 0, largest, 1.0)  # squares of very small or large numbers would leave the range
     # Cross products of the centred columns, block by block: no second copy of X is held.
     gram = np.zeros((p, p))
-    for start in range(0, n, 65_536):
-        block = (X[start : start + 65_536] - centre) / unit
-        gram += block.T @ block
-    norms = np.sqrt(np.diag(gram))
-    flat = norms <= 1e-13 * np.sqrt(max(n, 1))
-    if not flat.any() and _clearly_independent(gram / np.outer(norms, norms)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n, 65_536):
+            block = X[start : start + 65_536] - centre
+            gram += block.T @ block
+        norms = np.sqrt(np.diag(gram))
+    if not ((norms > 1e-140) & (norms < 1e140)).all():  # constant, or squares near the end of the number range
+        unit = np.abs(X).max(axis=0, initial=0.0)
+        unit[unit == 0] = 1.0
+        norms = np.linalg.norm((X - centre) / unit, axis=0) * unit
+        gram = np.full((p, p), np.nan)
+    flat = norms <= 1e-13 * np.sqrt(max(n, 1)) * np.abs(X.mean(axis=0))
+    if not flat.any() and _clearly_independent(gram / norms / norms[:, None]):
         return ()
-    return _orthogonalise(X, names, centre, norms * unit, largest, flat)
+    return _orthogonalise(X, names, centre, norms, flat)
 
 
 def _clearly_independent(correlation: NDArray[np.float64]) -> bool:
@@ -61,7 +65,6 @@ def _orthogonalise(
     names: tuple[str, ...],
     centre: NDArray[np.float64],
     norms: NDArray[np.float64],
-    largest: NDArray[np.float64],
     flat: NDArray[np.bool_],
 ) -> tuple[tuple[int, str], ...]:
     """Gram-Schmidt in the order of the columns, each twice against the ones kept so far."""
@@ -81,7 +84,8 @@ def _orthogonalise(
             rest = rest - basis[:, : len(kept)] @ (basis[:, : len(kept)].T @ rest)
         length = float(np.linalg.norm(rest))
         # Rounding of a column far from 0 looks like a tiny independent part.
-        noise = max(noise, 16 * np.finfo(float).eps * largest[j] * np.sqrt(n) / norms[j])
+        largest = np.abs(X[:, j]).max(initial=0.0)
+        noise = max(noise, 16 * np.finfo(float).eps * largest * np.sqrt(n) / norms[j])
         if len(kept) == basis.shape[1] or length < 1e-9 + noise:
             dropped.append((j, _reason(X, names, centre, norms, kept, column)))
             continue

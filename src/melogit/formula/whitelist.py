@@ -65,6 +65,9 @@ _CONTRASTS: dict[str, frozenset[str]] = {
     "contr.poly": frozenset(("scores",)),
 }
 
+# What users of R and numpy write, and what it is called here.
+INSTEAD = {"factor": "C", "as.factor": "C", "ns": "cr", "rcs": "cr", "log1": "log1p", "ln": "log", "pow": "I"}
+
 CONTRAST_NAMES = tuple(dict.fromkeys(name.partition(".")[0] for name in _CONTRASTS))
 
 _BINARY: dict[type, Callable] = {
@@ -227,6 +230,9 @@ class _Walker:
             raise self.error(node, self.unknown(ast.unparse(node.func)))
 
     def unknown(self, name: str) -> str:
+        hint = INSTEAD.get(name) or (name[3:] if name.startswith("np.") and name[3:] in ELEMENTWISE else None)
+        if hint is not None:
+            return f"'{_short(name)}' is not a function of formulas; write {hint}() instead."
         allowed = sorted(ELEMENTWISE) + (sorted(TRANSFORMS) if self.transforms else [])
         where = "a formula" if self.transforms else "this part of a formula"
         return (
