@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
@@ -67,6 +68,13 @@ int for_chunks(int64_t chunks, int threads, int64_t scratch, Work work) {
   loop();
   for (auto& t : others) t.join();
   return status;
+}
+
+// The sums of all chunks, in their order, whichever thread made them.
+void add_up(const std::vector<double>& parts, int64_t size, double* out) {
+  std::fill(out, out + size, 0.0);
+  for (size_t c = 0; c < parts.size(); c += size)
+    for (int64_t j = 0; j < size; ++j) out[j] += parts[c + j];
 }
 
 void check_size(const Doubles& a, int64_t n, const char* what) { require(static_cast<int64_t>(a.size()) == n, what); }
@@ -221,9 +229,7 @@ int evaluate(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lamb
   const int status = for_chunks(chunks, threads, k->evaluate_scratch(D, A), [&](int64_t c, double* scratch) {
     return k->evaluate(D, A, problem.chunk[c], problem.chunk[c + 1], &parts[c * size], scratch);
   });
-  std::fill(out, out + size, 0.0);
-  for (int64_t c = 0; c < chunks; ++c)
-    for (int64_t j = 0; j < size; ++j) out[j] += parts[c * size + j];
+  add_up(parts, size, out);
   return status;
 }
 
@@ -279,9 +285,26 @@ int movement(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lamb
   const int status = for_chunks(chunks, threads, k->movement_scratch(D, A), [&](int64_t c, double* scratch) {
     return k->movement(D, A, problem.chunk[c], problem.chunk[c + 1], &parts[c * P], scratch);
   });
-  std::fill(out, out + P, 0.0);
-  for (int64_t c = 0; c < chunks; ++c)
-    for (int j = 0; j < P; ++j) out[j] += parts[c * P + j];
+  add_up(parts, P, out);
+  return status;
+}
+
+int fixed_effects(Problem& problem, ConstDoubles eta0, Doubles sum, int threads, const std::string& isa) {
+  const Data& D = problem.data;
+  require(static_cast<int64_t>(eta0.size()) == D.n + 8, "eta0 is (n,) followed by 8 numbers");
+  const int64_t size = 1 + D.p + D.p * D.p;
+  check_size(sum, size, "sum");
+  const Kernels* k = chosen(isa);
+  double* out = sum.data();
+  const double* eta = eta0.data();
+  nb::gil_scoped_release release;
+  const int64_t rows = std::max<int64_t>(1024, (D.n / 64 + 255) / 256 * 256), chunks = (D.n + rows - 1) / rows;
+  std::vector<double> parts(chunks * size, 0.0);
+  if (D.n < 20000) threads = 1;
+  const int status = for_chunks(chunks, threads, k->fixed_scratch(D), [&](int64_t c, double* scratch) {
+    return k->fixed_effects(D, eta, c * rows, std::min(D.n, (c + 1) * rows), &parts[c * size], scratch);
+  });
+  add_up(parts, size, out);
   return status;
 }
 
@@ -306,6 +329,8 @@ NB_MODULE(_kernel, m) {
         nb::arg("max_iterations"), nb::arg("drop"), nb::arg("extent").none(), nb::arg("threads"), nb::arg("isa"));
   m.def("movement", &movement, nb::arg("problem"), nb::arg("eta0"), nb::arg("Lambda"), nb::arg("at"), nb::arg("bar"),
         nb::arg("sum"), nb::arg("cluster_score").none(), nb::arg("threads"), nb::arg("isa"));
+  m.def("fixed_effects", &fixed_effects, nb::arg("problem"), nb::arg("eta0"), nb::arg("sum"), nb::arg("threads"),
+        nb::arg("isa"));
   m.def("logistic", &logistic);
   m.def("instruction_sets", [] {
     std::vector<std::string> out;

@@ -179,6 +179,8 @@ static inline double soft_weights(const double* f, int64_t n, double* om) {
   int64_t k = 0;
   for (; k + W <= n; k += W) {
     vd e = vexp(load(f + k) - top);
+    // Weights too small to matter become zero: products with them would be denormal numbers, which are very slow.
+    e = select(e > 1e-100, e, splat(0));
     store(om + k, e);
     sum += hsum(e);
   }

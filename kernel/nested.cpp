@@ -1,5 +1,6 @@
 // The kernels for nested models; compiled once per instruction set (MELOGIT_ISA names it).
 #include "evaluate.h"
+#include "fixed.h"
 #include "modes.h"
 #include "movement.h"
 
@@ -35,7 +36,7 @@ extern const Kernels table;
 #define MELOGIT_TEXT(x) #x
 #define MELOGIT_NAME(x) MELOGIT_TEXT(x)
 const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,       modes_scratch, modes,
-                       movement_scratch,          movement,         logistic};
+                       movement_scratch,          movement,         fixed_scratch, fixed_effects, logistic};
 
 }  // namespace MELOGIT_ISA
 }  // namespace melogit

@@ -97,6 +97,9 @@ struct Kernels {
   int (*modes)(const Data&, const ModesArgs&, int64_t first, int64_t last, double* scratch);
   int64_t (*movement_scratch)(const Data&, const MovementArgs&);
   int (*movement)(const Data&, const MovementArgs&, int64_t first, int64_t last, double* sum, double* scratch);
+  // Rows first..last-1 of the model without random effects; `sum` holds 1 + p + p^2.
+  int64_t (*fixed_scratch)(const Data&);
+  int (*fixed_effects)(const Data&, const double* eta0, int64_t first, int64_t last, double* sum, double* scratch);
   // Speed and accuracy of the vector functions: writes exp(-|x|) and log(1 + exp(-|x|)).
   void (*logistic)(const double* x, int64_t n, double* e, double* l);
 };

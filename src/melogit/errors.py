@@ -6,6 +6,9 @@ plain; and the next move.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class MelogitError(Exception):
     """Base of every error that melogit raises on purpose."""
@@ -45,3 +48,13 @@ class IntegrationWarning(MelogitWarning):
 
 class DataWarning(MelogitWarning):
     """The data can be used, but something in them deserves a look."""
+
+
+def warn(text: str, category: type[MelogitWarning]) -> None:
+    """Give a warning that points at the user's own line, however deep inside the package it arises."""
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "melogit":
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, category, stacklevel=level - 1)

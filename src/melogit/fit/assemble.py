@@ -39,7 +39,7 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
     p, m, cov = nested.p, nested.m, nested.covariance
     x = summit.x.copy()
     x[p:] *= standard_signs(cov, x[p:])
-    scaled_values, scaled_jacobian = reported_variances(cov, x[p:])
+    scaled_values, _ = reported_variances(cov, x[p:])
     is_variance = cov.reported[:, 1] == cov.reported[:, 2]
     zero = is_variance & (scaled_values < ZERO_SD**2)
     pinned = np.zeros(m, dtype=bool)  # thetas that a zero pins
@@ -49,7 +49,7 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
         for r in np.flatnonzero(zero):
             if cov.reported[r, 0] == level and cov.reported[r, 1] in (i, *([j] if i != j else [])):
                 pinned[t] = True
-    degenerate = _degenerate(nested, x[p:], scaled_values)
+    degenerate = _degenerate(nested, design, x[p:], zero)
     x[p:][pinned & (np.abs(x[p:]) < ZERO_SD)] = 0.0
 
     user = nested.to_user @ x
@@ -80,7 +80,7 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
     report[undefined, :] = np.nan
     report[:, undefined] = np.nan
     zero_names = tuple(np.array(cov.names)[zero])
-    perfect = tuple(np.array(cov.names)[degenerate & ~zero & ~is_variance])
+    perfect = tuple(np.array(cov.names)[degenerate])
     status = {
         Ending.CONVERGED: Status.BOUNDARY if zero_names or perfect else Status.CONVERGED,
         Ending.MAX_ITERATIONS: Status.MAX_ITERATIONS,
@@ -98,16 +98,21 @@ def _touches(reported: NDArray[np.int64], zero: NDArray[np.bool_]) -> NDArray[np
     return np.array([(int(lv), int(i)) in gone or (int(lv), int(j)) in gone for lv, i, j in reported], dtype=bool)
 
 
-def _degenerate(nested: Nested, theta: FloatArray, values: FloatArray) -> NDArray[np.bool_]:
-    """Covariances whose correlation is +-1 to within rounding."""
+def _degenerate(nested: Nested, design: Design, theta: FloatArray, zero: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Covariances of a block whose correlation matrix is singular though its variances are not zero."""
     reported = nested.covariance.reported
-    Sigma = [L @ L.T for L in lambdas(nested.covariance, theta)]
     out = np.zeros(len(reported), dtype=bool)
-    for r, (level, i, j) in enumerate(reported):
-        if i != j:
-            S = Sigma[level]
-            bound = np.sqrt(S[i, i] * S[j, j])
-            out[r] = bound > ZERO_SD**2 and abs(values[r]) > (1 - 1e-7) * bound
+    for level, (L, term) in enumerate(zip(lambdas(nested.covariance, theta), design.terms, strict=True)):
+        Sigma = L @ L.T
+        for block in term.blocks:
+            if block.size == 1 or block.structure not in ("unstructured", "exchangeable"):
+                continue
+            live = [k for k in range(block.start, block.start + block.size) if Sigma[k, k] >= ZERO_SD**2]
+            sd = np.sqrt(np.diag(Sigma)[live])
+            if len(live) < 2 or np.linalg.eigvalsh(Sigma[np.ix_(live, live)] / np.outer(sd, sd))[0] > 1e-7:
+                continue
+            inside = (reported[:, 0] == level) & np.isin(reported[:, 1], live) & np.isin(reported[:, 2], live)
+            out |= inside & (reported[:, 1] != reported[:, 2]) & ~zero
     return out
 
 
@@ -135,7 +140,8 @@ def term_fits(nested: Nested, design: Design, summit: Summit, found: Estimates) 
         L = raw[level]
         b_cov = L @ covs[level][units] @ L.T
         sd = np.sqrt(np.maximum(np.einsum("gii->gi", b_cov), 0.0))
-        sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=term.factor.n_levels)
+        sizes = np.zeros(term.factor.n_levels)
+        np.add.at(sizes, term.factor.codes, design.weights)
         prefix = f"{term.factor.name}:"
         out.append(
             TermFit(

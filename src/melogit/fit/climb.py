@@ -14,7 +14,6 @@ from melogit.fit.integrate import (
     Integrator,
     Placed,
     evaluate_at,
-    hessian_by_differences,
     objective,
     rule_of,
     settle,
@@ -25,7 +24,6 @@ from melogit.fit.types import Integration, TraceRow
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
 from melogit.likelihood.covariance import reported_variances
-from melogit.likelihood.nested import Point
 from melogit.optimize import Ending, Maximum, maximise
 
 FloatArray = NDArray[np.float64]
@@ -33,8 +31,9 @@ Log = Callable[[TraceRow], None]
 
 # Rungs that "auto" climbs where the trapezoidal rule does not apply.
 LADDER = (7, 11, 17, 25, 37, 55, 81, 121)
-# The check of a rule may use this many node paths per row.
-MAX_CHECK_PATHS = 400_000
+# The check of a rule uses twice its points; in several dimensions fewer, so that it takes at most this many times the
+# node paths of the rule itself (or this many in all).
+CHECK_FACTOR, CHECK_PATHS = 5, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
         by = Integrator("laplace", (1,) * levels)
         x, placed = starting_point(nested, by, logistic, log)
         return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=True)
-    return _raise_points(nested, settings, logistic, log, "curvature")
+    return _climb_ladder(nested, settings, logistic, log)
 
 
 def _maximum(
@@ -128,6 +127,38 @@ def _raise_points(nested: Nested, settings: Settings, logistic: Logistic, log: L
     return summit
 
 
+def _climb_ladder(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
+    """Nodes at mode and curvature: one Newton step per rung until a rung changes nothing, then to the top."""
+    levels = len(nested.problem.n_units)
+    rungs = [k for k in LADDER if paths_per_row(nested, (k,) * levels) <= MAX_PATHS]
+    by = Integrator("curvature", (rungs[0],) * levels)
+    x, placed = starting_point(nested, by, logistic, log)
+    best = _maximum(nested, by, x, placed, settings, log, tolerance=1e-2)
+    here, step, errors = best.at, best.polish, (np.inf, np.inf)
+    if best.ending is not Ending.CONVERGED or len(rungs) == 1:
+        best = _maximum(nested, by, here.x, here.payload, settings, log)
+        return _finish(nested, by, best, settings, automatic=True)
+    for k in rungs[1:]:
+        by = Integrator("curvature", (k,) * levels)
+        there = objective(nested, by, here.x + step, here.payload)
+        if not there.ok:
+            best = _maximum(nested, by, here.x, here.payload, settings, log)
+            break
+        change = there.value - (here.value + here.gradient @ step + 0.5 * step @ here.hessian @ step)
+        step = -np.linalg.lstsq(there.hessian, there.gradient, rcond=None)[0]
+        moved = largest_shift(nested, there.x, there.hessian, there.gradient)
+        # The error falls about geometrically: what is left at this rung is the last change times its own ratio.
+        left = [new * min(1.0, new / old) for new, old in zip((abs(change), moved), errors, strict=True)]
+        here, errors = there, (max(abs(change), 1e-300), max(moved, 1e-300))
+        if max(left) < settings.tolerance / 2 or k == rungs[-1]:
+            best = _maximum(nested, by, here.x, here.payload, settings, log, tolerance=1e-8)
+            summit = _finish(nested, by, best, settings, automatic=True)
+            if summit.integration.accurate or best.ending is not Ending.CONVERGED or k == rungs[-1]:
+                return summit
+            here, step = best.at, best.polish
+    return _finish(nested, by, best, settings, automatic=True)
+
+
 def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
     """One random effect per group: come near with a few Gauss-Hermite points, finish with the trapezoidal rule."""
     near = Integrator("curvature", (LADDER[0],))
@@ -152,10 +183,6 @@ def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *
     x = best.at.x + best.polish if best.ending is Ending.CONVERGED else best.at.x
     loglik = best.at.value + (0.5 * best.decrement if best.ending is Ending.CONVERGED else 0.0)
     hessian = best.at.hessian
-    if by.method == "mcaghermite" and best.ending is Ending.CONVERGED:
-        centre, _ = evaluate_at(nested, by, x, nodes, information=False)
-        if centre is not None and centre.ok:
-            hessian = hessian_by_differences(nested, by, x, centre)
     integration = certify(nested, by, points, x, loglik, hessian, nodes, settings.tolerance, automatic)
     return Summit(x, loglik, hessian, nodes, best.ending, by, integration)
 
@@ -182,11 +209,11 @@ def certify(
     if finer is not None:
         start = nodes
         if finer.method == "mvaghermite":
-            start = settle(nested, finer, x, nodes, rounds=8, tolerance=1e-4)
+            start = settle(nested, finer, x, nodes, rounds=3, tolerance=1e-3)
         point, check_points = evaluate_at(nested, finer, x, start, information=False)
         if point is not None and point.ok:
             error = point.loglik - loglik
-            shift = largest_shift(nested, x, hessian, point)
+            shift = largest_shift(nested, x, hessian, point.score)
     return Integration(method, points, float(error), float(shift), check_points, automatic, tolerance)
 
 
@@ -194,19 +221,18 @@ def _finer(nested: Nested, by: Integrator, points: tuple[int, ...]) -> Integrato
     if by.method == "trapezoid":
         return replace(by, spacing=by.spacing / 2)
     method = {"laplace": "curvature", "mcaghermite": "curvature"}.get(by.method, by.method)
-    q = nested.problem.n_effects
     wanted = tuple(2 * k + 1 if k > 1 else 7 for k in points)
-    while paths_per_row(nested, wanted) > MAX_CHECK_PATHS:
-        wanted = tuple(max(k + 2, w - 2) for k, w in zip(points, wanted, strict=True))
-        if all(w == k + 2 for k, w in zip(points, wanted, strict=True)):
-            break
-    if paths_per_row(nested, wanted) > 4 * MAX_CHECK_PATHS or not q:
+    least = tuple(k + 2 for k in points)
+    most = max(CHECK_PATHS, CHECK_FACTOR * paths_per_row(nested, points))
+    while paths_per_row(nested, wanted) > most and wanted != least:
+        wanted = tuple(max(low, w - 2) for low, w in zip(least, wanted, strict=True))
+    if paths_per_row(nested, wanted) > CHECK_FACTOR * MAX_PATHS:
         return None
     return Integrator(method, wanted)
 
 
-def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, point: Point) -> float:
-    """Largest Newton move of a reported parameter, in its standard errors, that the score of ``point`` asks for."""
+def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, score: FloatArray) -> float:
+    """Largest Newton move of a reported parameter, in its standard errors, that ``score`` asks for."""
     information = -hessian
     eigen, basis = np.linalg.eigh(information)
     keep = eigen > 1e-10 * max(float(eigen[-1]), 1e-300)
@@ -216,7 +242,7 @@ def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, point: Poi
     user = nested.to_user @ x
     jacobian[p:, p:] = reported_variances(nested.covariance, user[p:])[1] @ jacobian[p:, p:]
     se = np.sqrt(np.maximum(np.diag(jacobian @ inverse @ jacobian.T), 0.0))
-    move = np.abs(jacobian @ (inverse @ point.score))
+    move = np.abs(jacobian @ (inverse @ score))
     free = se > 1e-12 * np.maximum(np.abs(np.concatenate([user[:p], np.ones(nested.m)])), 1e-300)
     return float(np.max(move[free] / se[free], initial=0.0))
 
@@ -227,8 +253,7 @@ def posterior(nested: Nested, summit: Summit) -> tuple[list[FloatArray], list[Fl
     For the Laplace approximation the mean is the mode and the covariance the inverse curvature.
     """
     x = summit.x
-    start = kernel.new_nodes(nested.problem) if summit.by.method == "mvaghermite" else summit.nodes
-    _, mode_nodes = likelihood.mode_nodes(nested, x, start)
+    _, mode_nodes = likelihood.mode_nodes(nested, x, summit.nodes)
     modes = [m for m, _, _ in mode_nodes]
     if summit.by.method == "laplace":
         return modes, _chain_covariances(nested, mode_nodes), modes

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melogit.design import Design, GroupingFactor, RandomTerm
-from melogit.errors import BoundaryWarning, ConvergenceWarning, IntegrationWarning, ModelError, SeparationWarning
+from melogit.errors import (
+    BoundaryWarning,
+    ConvergenceWarning,
+    IntegrationWarning,
+    MelogitWarning,
+    ModelError,
+    SeparationWarning,
+    warn,
+)
 from melogit.fit import messages
-from melogit.fit.assemble import estimates, term_fits
+from melogit.fit.assemble import Estimates, estimates, term_fits
 from melogit.fit.climb import climb
 from melogit.fit.separation import Separation, find_separation
 from melogit.fit.settings import Settings
@@ -40,7 +47,7 @@ def fit_design(design: Design, settings: Settings) -> Fit:
     """
     began = time.perf_counter()
     if not design.nested:
-        raise ModelError(_crossed(design))
+        raise ModelError(messages.crossed([t.factor.name for t in design.terms]))
     trace: list[TraceRow] = []
 
     def log(row: TraceRow) -> None:
@@ -78,23 +85,17 @@ def fit_design(design: Design, settings: Settings) -> Fit:
     )
 
 
-def _crossed(design: Design) -> str:
-    names = messages.listed([t.factor.name for t in design.terms])
-    return (
-        f"The grouping factors {names} cross each other: groups of one meet several groups of the other. This version "
-        "fits nested groups only. If the ids of the lower level are re-used in every upper group, write (1 | upper/lower)."
-    )
-
-
-def _warn(found, integration: Integration, trace: list[TraceRow]) -> list[str]:
-    said: list[tuple[str, type[Warning]]] = []
+def _warn(found: Estimates, integration: Integration, trace: list[TraceRow]) -> list[str]:
+    said: list[tuple[str, type[MelogitWarning]]] = []
     if found.zero:
         said.append((messages.zero_variance(found.zero), BoundaryWarning))
     if found.perfect:
         said.append((messages.perfect_correlation(found.perfect), BoundaryWarning))
     if found.status not in (Status.CONVERGED, Status.BOUNDARY):
         last = trace[-1]
-        said.append((messages.not_converged(found.status, last.iteration, last.decrement), ConvergenceWarning))
+        said.append(
+            (messages.not_converged(found.status, last.iteration, last.decrement, integration), ConvergenceWarning)
+        )
     elif found.flat:
         said.append((messages.flat(found.flat), ConvergenceWarning))
     limit_shift = integration.tolerance if integration.automatic else WARN_SHIFT
@@ -103,7 +104,7 @@ def _warn(found, integration: Integration, trace: list[TraceRow]) -> list[str]:
     if not fine:
         said.append((messages.inaccurate(integration, limit_shift), IntegrationWarning))
     for text, category in said:
-        warnings.warn(text, category, stacklevel=4)
+        warn(text, category)
     return [text for text, _ in said]
 
 
@@ -127,7 +128,7 @@ def _fit_limit(design: Design, settings: Settings, separation: Separation) -> Fi
         if np.linalg.matrix_rank(_unit(X[:, keep])) == np.linalg.matrix_rank(_unit(X[:, trial])):
             keep = trial
     text = messages.separated(names, int(separation.rows.sum()), response)
-    warnings.warn(text, SeparationWarning, stacklevel=4)
+    warn(text, SeparationWarning)
     inner = fit_design(_subset(design, rest, keep), settings)
     return _expand(design, inner, separation, keep, rest, text)
 

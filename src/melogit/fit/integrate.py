@@ -42,12 +42,31 @@ class Integrator:
         return {"mvaghermite": 0.3, "curvature": 0.1, "trapezoid": 1e-3}.get(self.method, 0.0)
 
 
+# A placement counts as settled when no node centre or spread moves by more posterior standard deviations than this;
+# the log-likelihood then moves by about 1e-6.
+SETTLED = 1e-5
+# Newton decrement below which the curvature that moving nodes add is worked out (and kept from there on).
+NEAR = 1e-4
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Nodes for the next evaluation, and the rule that the last one used."""
+    """What an evaluation hands to the next.
+
+    Attributes
+    ----------
+    nodes : where to place, or to start looking for, the nodes
+    points : the points per level that the evaluation used
+    bend : (p + m, p + m), optional
+        What the movement of the nodes adds to the Hessian.
+    bend_decrement : float
+        Newton decrement where ``bend`` was worked out.
+    """
 
     nodes: Nodes
     points: tuple[int, ...] = ()
+    bend: FloatArray | None = None
+    bend_decrement: float = np.inf
 
 
 def evaluate_at(
@@ -92,13 +111,34 @@ def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) ->
     settled, nodes = True, point.nodes
     if adapts and point.evaluation.next_nodes is not None:
         nodes = point.evaluation.next_nodes
-        settled = shift_of_nodes(point.nodes, nodes) < 1e-6
+        settled = shift_of_nodes(point.nodes, nodes) < SETTLED
     elif by.method == "trapezoid":
         nodes = payload.nodes  # modes are sought from modes, not from the middle of a range
+    placed = Placed(nodes, points, payload.bend, payload.bend_decrement)
     hessian = point.hessian
-    if by.method == "laplace":
-        hessian = hessian_by_differences(nested, by, x, point)
-    return Iterate(x, point.loglik, point.score, hessian, True, settled, by.noise, Placed(nodes, points))
+    if by.method in ("mcaghermite", "laplace"):
+        placed, hessian = _with_bend(nested, by, x, point, placed)
+    return Iterate(x, point.loglik, point.score, hessian, True, settled, by.noise, placed)
+
+
+def _with_bend(
+    nested: Nested, by: Integrator, x: FloatArray, point: Point, placed: Placed
+) -> tuple[Placed, FloatArray]:
+    """Add to the Hessian of fixed nodes what their movement contributes.
+
+    That part is small and changes slowly: with several points it is worked out once, near the maximum; for the
+    Laplace approximation, where it is larger, also at the start.
+    """
+
+    def decrement(bend: FloatArray | None) -> float:
+        hessian = point.hessian if bend is None else point.hessian + bend
+        return float(abs(point.score @ np.linalg.lstsq(hessian, point.score, rcond=None)[0]))
+
+    now = decrement(placed.bend)
+    first = placed.bend is None and by.method == "laplace"
+    if first or (now < NEAR and placed.bend_decrement > NEAR):
+        placed = Placed(placed.nodes, placed.points, movement_hessian(nested, by, x, point), now)
+    return placed, point.hessian if placed.bend is None else point.hessian + placed.bend
 
 
 def shift_of_nodes(old: Nodes, new: Nodes) -> float:
@@ -112,7 +152,9 @@ def shift_of_nodes(old: Nodes, new: Nodes) -> float:
     return worst
 
 
-def settle(nested: Nested, by: Integrator, x: FloatArray, nodes: Nodes, rounds: int, tolerance: float = 1e-6) -> Nodes:
+def settle(
+    nested: Nested, by: Integrator, x: FloatArray, nodes: Nodes, rounds: int, tolerance: float = SETTLED
+) -> Nodes:
     """Mean-and-covariance adaptation at fixed parameters, until it settles or ``rounds`` are over.
 
     References
@@ -131,19 +173,19 @@ def settle(nested: Nested, by: Integrator, x: FloatArray, nodes: Nodes, rounds: 
     return nodes
 
 
-def hessian_by_differences(nested: Nested, by: Integrator, x: FloatArray, centre: Point, h: float = 1e-4) -> FloatArray:
-    """Second derivatives of the approximated log-likelihood from central differences of its exact gradient."""
+def movement_hessian(nested: Nested, by: Integrator, x: FloatArray, centre: Point, h: float = 1e-5) -> FloatArray:
+    """What the movement of the nodes adds to the Hessian of fixed nodes: differences of the exact gradient, less that.
+
+    Predictors are scaled, so one step suits all parameters: its error is about 1e-5 of the Hessian.
+    """
     n = len(x)
     out = np.empty((n, n))
     for j in range(n):
-        ends = []
-        for sign in (1.0, -1.0):
-            shifted = x.copy()
-            shifted[j] += sign * h
-            point, _ = evaluate_at(nested, by, shifted, centre.nodes, information=False)
-            ends.append(centre.score if point is None else point.score)
-        out[j] = (ends[0] - ends[1]) / (2 * h)
-    return (out + out.T) / 2
+        shifted = x.copy()
+        shifted[j] += h
+        point, _ = evaluate_at(nested, by, shifted, centre.nodes, information=False)
+        out[j] = centre.hessian[j] if point is None else (point.score - centre.score) / h
+    return (out + out.T) / 2 - centre.hessian
 
 
 def rule_of(nested: Nested, by: Integrator, points: tuple[int, ...]) -> list[Rule]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 from scipy.sparse import csr_matrix
 
 from melogit.design import Design
@@ -43,6 +42,8 @@ def find_separation(design: Design) -> Separation | None:
     Maximises sum of s_i x_i'd over -1 <= d <= 1 subject to s_i x_i'd >= 0, with s_i = +1 for a row of successes only
     and -1 for failures only; rows with both must keep x_i'd = 0.
     """
+    from scipy.optimize import linprog  # slow to import and rarely needed
+
     X = design.X.copy()
     use = (design.trials > 0) & (design.weights > 0)
     constant = [j for j, name in enumerate(design.x_names) if name == "Intercept"]

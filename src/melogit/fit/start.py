@@ -18,8 +18,8 @@ from melogit.optimize import Ending, Iterate, maximise
 
 FloatArray = NDArray[np.float64]
 
-# Total random-effect variance tried first, on the scale of the linear predictor.
-TOTAL_VARIANCES = (0.15, 1.0, 4.0, 16.0)
+# Total random-effect variances tried, on the scale of the linear predictor: first the middle two, then outwards.
+TOTAL_VARIANCES = (1.0, 4.0, 16.0, 0.15)
 # A logistic coefficient shrinks by about 1/sqrt(1 + c^2 v) when an intercept of variance v is averaged out
 # (Zeger, Liang & Albert 1988, Biometrics 44, 1049-1060): c^2 = (16 sqrt(3) / (15 pi))^2.
 ATTENUATION = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
@@ -37,16 +37,13 @@ class Logistic:
 
 
 def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations: int) -> Logistic:
-    """Maximise the likelihood with all variances 0, by the same kernel with a single node."""
+    """Maximise the likelihood with all variances 0, by a kernel of its own."""
     p = nested.p
     began = time.perf_counter()
-    nodes = kernel.new_nodes(nested.problem, spread=True)
-    rules = likelihood.hermite_rules(nested, (1,) * len(nodes))
 
     def at(beta: FloatArray, _: object) -> Iterate:
-        x = np.concatenate([beta, np.zeros(nested.m)])
-        point = likelihood.evaluate(nested, x, rules, nodes)
-        return Iterate(beta, point.loglik, point.score[:p], point.hessian[:p, :p], ok=point.ok)
+        ok, loglik, score, hessian = kernel.fixed_effects(nested.problem, likelihood.linear_predictor(nested, beta), p)
+        return Iterate(beta, loglik + nested.constant, score, hessian, ok=ok)
 
     def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
         log(TraceRow("fixed", k, it.value, decrement, step, time.perf_counter() - began))
@@ -55,8 +52,7 @@ def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations
         return Logistic(np.zeros(0), at(np.zeros(0), None).value, False)
     best = maximise(at, at(np.zeros(p), None), watch=watch, radius=5.0, max_iterations=max_iterations)
     beta = best.at.x + best.polish
-    eta = likelihood.linear_predictor(nested, beta)[: nested.problem.n_rows]
-    extreme = float(np.max(np.abs(eta - nested.offset), initial=0.0)) > SUSPICIOUS_ETA
+    extreme = float(np.max(np.abs(nested.X @ beta), initial=0.0)) > SUSPICIOUS_ETA
     return Logistic(beta, best.at.value, extreme or best.ending is not Ending.CONVERGED)
 
 
@@ -71,10 +67,12 @@ def starting_point(
     exchangeable_off = nested.covariance.basis.sum(axis=0) > np.array(
         [sizes[level] for level in nested.covariance.term_of]
     )
-    best: tuple[float, FloatArray, Placed] | None = None
+    best: tuple[float, FloatArray, int, Placed] | None = None
     fresh = kernel.new_nodes(nested.problem, spread=True)
     quick = Integrator("curvature", by.points) if by.method != "ghermite" else by
     for k, total in enumerate(TOTAL_VARIANCES):
+        if best is not None and ((k == 2 and best[2] == 0) or (k == 3 and best[2] > 0)):
+            continue
         theta = np.where(diagonal & ~exchangeable_off, np.sqrt(total / sum(sizes)), 0.0)
         x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION * total), theta])
         ok, nodes = likelihood.mode_nodes(nested, x, fresh)
@@ -85,10 +83,10 @@ def starting_point(
         point = likelihood.evaluate(nested, x, rules, at, information=False, score=False)
         log(TraceRow("start", k, point.loglik, np.nan, total, time.perf_counter() - began))
         if point.ok and (best is None or point.loglik > best[0]):
-            best = (point.loglik, x, Placed(nodes))
+            best = (point.loglik, x, k, Placed(nodes))
     if best is None:
         return np.concatenate([logistic.beta, np.full(nested.m, 0.5)]), Placed(fresh)
-    return best[1], best[2]
+    return best[1], best[3]
 
 
 def first_iterate(nested: Nested, by: Integrator, x: FloatArray, placed: Placed) -> Iterate:

@@ -1,11 +1,13 @@
 """The typed face of the compiled module: arrays in, arrays out, no statistics and no state."""
 
 from melogit.kernel.calls import (
+    SLACK,
     Evaluation,
     Nodes,
     Problem,
     Rule,
     evaluate,
+    fixed_effects,
     instruction_sets,
     logistic,
     modes,
@@ -15,11 +17,13 @@ from melogit.kernel.calls import (
 )
 
 __all__ = [
+    "SLACK",
     "Evaluation",
     "Nodes",
     "Problem",
     "Rule",
     "evaluate",
+    "fixed_effects",
     "instruction_sets",
     "logistic",
     "modes",

@@ -24,7 +24,7 @@ Rule = tuple[FloatArray, FloatArray, int]
 
 # Rows after the end that the kernel may read (and ignores).
 SLACK = 8
-_FAILURES = {1: "not finite", 2: "no mode", 3: "no moments", 4: "no memory"}
+_NO_MEMORY = 4
 
 
 def instruction_sets() -> list[str]:
@@ -57,6 +57,7 @@ class Problem:
 def problem(
     *,
     Q: FloatArray,
+    n: int,
     wy: FloatArray,
     wt: FloatArray,
     binary: bool,
@@ -73,13 +74,16 @@ def problem(
 
     Parameters
     ----------
-    Q : (n, c)
-        The distinct columns of X (first ``p``) and of all Z.
-    wy, wt : (n,)
+    Q : (n * c + 8,)
+        The distinct columns of X (first ``p``) and of all Z, row by row; then ``SLACK`` unused numbers, as at the end
+        of every array of rows.
+    n : int
+        Rows.
+    wy, wt : (n + 8,)
         Weight times successes, weight times trials.
     binary : bool
         All weights and trials are 1 and successes 0 or 1.
-    z_columns : sequence of (n,) arrays
+    z_columns : sequence of (n + 8,) arrays
         Distinct covariates of random effects; entry 0, the constant, is None.
     z_in_Q : sequence of int
         Where each stands in ``Q``; -1 for an unused constant.
@@ -94,19 +98,13 @@ def problem(
     isa : str
         Instruction set (``v4``, ``v3``, ``v2``, ``plain``); default the best.
     """
-    n, c = Q.shape
-    slack = np.zeros(SLACK)
-
-    def padded(a: FloatArray) -> FloatArray:
-        return np.concatenate([np.ascontiguousarray(a, dtype=np.float64).reshape(-1), slack])
-
     handle = _kernel.problem(
-        padded(Q),
+        Q,
         n,
-        padded(wy),
-        padded(wt),
+        wy,
+        wt,
         binary,
-        [None if z is None else padded(z) for z in z_columns],
+        list(z_columns),
         np.array(z_in_Q, dtype=np.int32),
         [np.ascontiguousarray(f, dtype=np.int64) for f in first],
         [np.array(z, dtype=np.int32) for z in z_of_effect],
@@ -287,6 +285,14 @@ def movement(
     return total
 
 
+def fixed_effects(problem: Problem, eta0: FloatArray, p: int) -> tuple[bool, float, FloatArray, FloatArray]:
+    """Log-likelihood, score (p,) and Hessian (p, p) of the model without random effects."""
+    total = np.empty(1 + p + p * p)
+    status = _kernel.fixed_effects(problem.handle, eta0, total, problem.threads, problem.isa)
+    _check_memory(status)
+    return status == 0, float(total[0]), total[1 : 1 + p], total[1 + p :].reshape(p, p)
+
+
 def logistic(x: FloatArray, isa: str = "") -> tuple[FloatArray, FloatArray]:
     """Exp(-|x|) and log(1 + exp(-|x|)) by the kernel's own vector functions, for tests and benchmarks."""
     x = np.ascontiguousarray(x, dtype=np.float64)
@@ -296,7 +302,7 @@ def logistic(x: FloatArray, isa: str = "") -> tuple[FloatArray, FloatArray]:
 
 
 def _check_memory(status: int) -> None:
-    if status == 4:
+    if status == _NO_MEMORY:
         raise ModelError(
             "There is not enough memory for the quadrature of this model. Ask for fewer points (intpoints=), or use "
             'method="laplace".'

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from melogit import kernel
-from melogit.design import Design, RandomTerm
+from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.likelihood.covariance import CovarianceMap, covariance_map, row_scales
 
 FloatArray = NDArray[np.float64]
 MAX_EFFECTS = 24
 MAX_LEVELS = 8
-SLACK = kernel.calls.SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Nested:
         Parameters there are (beta, entries of Lambda); everywhere else (beta, theta).
     X : (n, p)
         Scaled, rows sorted.
-    offset, y_weighted, trials_weighted : (n,)
+    offset : (n + 8,)
     constant : float
         Sum of the logs of the binomial coefficients.
     covariance : CovarianceMap
@@ -49,8 +48,6 @@ class Nested:
     problem: kernel.Problem
     X: FloatArray
     offset: FloatArray
-    y_weighted: FloatArray
-    trials_weighted: FloatArray
     constant: float
     covariance: CovarianceMap
     to_user: FloatArray
@@ -84,46 +81,51 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
             f"{MAX_LEVELS} levels and {MAX_EFFECTS} effects. Leave out some random slopes."
         )
     order, first, unit_of_code = _tree(design)
-    X, shift, scale = _scaled_fixed(design)
-    X = X[order]
-    Z, z_scales = _scaled_random(design.terms, design.weights)
-    Q, z_columns, z_in_Q, z_of_effect = _columns(X, [z[order] for z in Z])
+    n = design.n_rows
+    shift, scale = _fixed_scales(design)
+    z_scales = _random_scales(design)
+    z_columns, z_in_Q, z_of_effect = _random_columns(design, z_scales, order)
+    Q = _rows(design, shift, scale, z_columns, z_in_Q, order)
     covariance = covariance_map(design.terms)
-    y, trials, weights = design.y[order], design.trials[order], design.weights[order]
+    y, trials, weights = design.y, design.trials, design.weights
     binary = bool(np.all(trials == 1) and np.all(weights == 1) and np.all((y == 0) | (y == 1)))
+    constant = 0.0
+    if not binary:
+        constant = float(np.sum(weights * (gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1))))
+    p = len(design.x_names)
     problem = kernel.problem(
         Q=Q,
-        wy=weights * y,
-        wt=weights * trials,
+        n=n,
+        wy=_with_slack(weights * y, order),
+        wt=_with_slack(weights * trials, order),
         binary=binary,
         z_columns=z_columns,
         z_in_Q=z_in_Q,
         first=first,
         z_of_effect=z_of_effect,
         entries=covariance.entries,
-        p=X.shape[1],
+        p=p,
         threads=threads,
         isa=isa,
     )
-    constant = 0.0
-    if not binary:
-        constant = float(np.sum(weights * (gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1))))
+    above = [np.repeat(np.arange(len(f) - 1), np.diff(f)) for f in first[:-1]]
     return Nested(
         problem,
-        X,
-        design.offset[order],
-        weights * y,
-        weights * trials,
+        Q[: -kernel.SLACK].reshape(n, -1)[:, :p],
+        _with_slack(design.offset, order),
         constant,
         covariance,
         _to_user(design, covariance, shift, scale, z_scales),
         order,
         unit_of_code,
-        (
-            np.zeros(len(first[0]) - 1, dtype=np.int64),
-            *[np.repeat(np.arange(len(f) - 1), np.diff(f)) for f in first[:-1]],
-        ),
+        (np.zeros(len(first[0]) - 1, dtype=np.int64), *above),
     )
+
+
+def _with_slack(values: FloatArray, order: NDArray[np.int64]) -> FloatArray:
+    out = np.zeros(len(values) + kernel.SLACK)
+    np.take(values, order, out=out[: -kernel.SLACK])
+    return out
 
 
 def _tree(design: Design) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], tuple[NDArray[np.int64], ...]]:
@@ -153,72 +155,91 @@ def _tree(design: Design) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], t
     return order, [f.astype(np.int64) for f in first], tuple(unit_of_code)
 
 
-def _scaled_fixed(design: Design) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _fixed_scales(design: Design) -> tuple[FloatArray, FloatArray]:
+    """What to subtract from each column of X and what to divide it by."""
     p = len(design.x_names)
     shift, scale = np.zeros(p), np.ones(p)
-    total = design.weights.sum()
-    has_constant = "Intercept" in design.x_names
-    X = np.empty_like(design.X)
-    for j, name in enumerate(design.x_names):
-        column = design.X[:, j]
-        if has_constant and name != "Intercept":
-            shift[j] = design.weights @ column / total
-        centred = column - shift[j]
-        if name != "Intercept":
-            scale[j] = np.sqrt(design.weights @ centred**2 / total) or 1.0
-        X[:, j] = centred / scale[j]
-    return X, shift, scale
+    share = design.weights / design.weights.sum()
+    others = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
+    if not others.all():
+        shift[others] = (share @ design.X)[others]
+    for j in np.flatnonzero(others):
+        centred = design.X[:, j] - shift[j]
+        scale[j] = np.sqrt(share @ (centred * centred)) or 1.0
+    return shift, scale
 
 
-def _scaled_random(terms: tuple[RandomTerm, ...], weights: FloatArray) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Divide each column of Z by its root mean square; columns that share a variance share the divisor."""
-    Z, scales = [], []
-    for term in terms:
+def _random_scales(design: Design) -> list[FloatArray]:
+    """Root mean square of each column of Z; columns that share a variance share the divisor."""
+    scales = []
+    share = design.weights / design.weights.sum()
+    for term in design.terms:
         rms = np.ones(len(term.names))
         for k, name in enumerate(term.names):
             if name != "Intercept":
-                rms[k] = np.sqrt(weights @ term.Z[:, k] ** 2 / weights.sum()) or 1.0
+                rms[k] = np.sqrt(share @ term.Z[:, k] ** 2) or 1.0
         for block in term.blocks:
             if block.size > 1 and block.structure in ("identity", "exchangeable"):
                 span = slice(block.start, block.start + block.size)
                 rms[span] = np.sqrt(np.mean(rms[span] ** 2))
-        Z.append(term.Z / rms)
         scales.append(rms)
-    return Z, scales
+    return scales
 
 
-def _columns(
-    X: FloatArray, Z: list[FloatArray]
-) -> tuple[FloatArray, list[FloatArray | None], list[int], list[list[int]]]:
-    """The distinct columns of X and Z, and which of them each random effect multiplies."""
-    Q = [X[:, j] for j in range(X.shape[1])]
-    z_columns: list[FloatArray | None] = [None]
-    z_in_Q = [-1]
-    z_of_effect: list[list[int]] = []
-
-    def place_in_Q(column: FloatArray) -> int:
-        for k, known in enumerate(Q):
-            if column[0] == known[0] and np.array_equal(column, known):
-                return k
-        Q.append(column)
-        return len(Q) - 1
-
-    for block in Z:
-        positions = []
-        for k in range(block.shape[1]):
-            column = block[:, k]
-            at = place_in_Q(column)
-            if np.all(column == 1.0):
-                z_in_Q[0] = at
-                positions.append(0)
-            elif at in z_in_Q:
-                positions.append(z_in_Q.index(at))
+def _random_columns(
+    design: Design, z_scales: list[FloatArray], order: NDArray[np.int64]
+) -> tuple[list[FloatArray | None], list[int], list[list[int]]]:
+    """The distinct scaled columns of Z (entry 0: the constant), their places in Q, and each effect's column."""
+    p = len(design.x_names)
+    columns: list[FloatArray | None] = [None]
+    places = [-1]
+    of_effect: list[list[int]] = []
+    extra = 0
+    for term, rms in zip(design.terms, z_scales, strict=True):
+        mine = []
+        for k in range(len(term.names)):
+            if np.all(term.Z[:, k] == rms[k]):
+                if places[0] < 0:
+                    places[0] = design.x_names.index("Intercept") if "Intercept" in design.x_names else p + extra
+                    extra += places[0] >= p
+                mine.append(0)
+                continue
+            column = _with_slack(term.Z[:, k] / rms[k], order)
+            known = [j for j, c in enumerate(columns) if c is not None and np.array_equal(c, column)]
+            if known:
+                mine.append(known[0])
             else:
-                z_columns.append(column)
-                z_in_Q.append(at)
-                positions.append(len(z_in_Q) - 1)
-        z_of_effect.append(positions)
-    return np.ascontiguousarray(np.column_stack(Q)), z_columns, z_in_Q, z_of_effect
+                columns.append(column)
+                places.append(p + extra)
+                extra += 1
+                mine.append(len(columns) - 1)
+        of_effect.append(mine)
+    return columns, places, of_effect
+
+
+def _rows(
+    design: Design,
+    shift: FloatArray,
+    scale: FloatArray,
+    z_columns: list[FloatArray | None],
+    z_in_Q: list[int],
+    order: NDArray[np.int64],
+) -> FloatArray:
+    """Q, row by row with slack at the end: scaled X, then the columns of Z that X does not have."""
+    n, p = design.X.shape
+    c = max([p, *[place + 1 for place in z_in_Q]])
+    flat = np.zeros(n * c + kernel.SLACK)
+    Q = flat[: -kernel.SLACK].reshape(n, c)
+    if np.array_equal(order, np.arange(n)):
+        np.subtract(design.X, shift, out=Q[:, :p])
+    else:
+        Q[:, :p] = design.X[order]
+        Q[:, :p] -= shift
+    Q[:, :p] /= scale
+    for column, place in zip(z_columns, z_in_Q, strict=True):
+        if place >= p:
+            Q[:, place] = 1.0 if column is None else column[: -kernel.SLACK]
+    return flat
 
 
 def _to_user(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from melogit import kernel
 from melogit.kernel import Nodes, Rule
-from melogit.likelihood.arrange import SLACK, Nested
+from melogit.likelihood.arrange import Nested
 from melogit.likelihood.covariance import lambdas
 from melogit.likelihood.quadrature import gauss_hermite, trapezoid
 
@@ -48,9 +48,8 @@ class Point:
 
 def linear_predictor(nested: Nested, beta: FloatArray) -> FloatArray:
     """Offset + X beta, with room at the end for the kernel's vectors."""
-    eta = np.zeros(nested.problem.n_rows + SLACK)
-    np.dot(nested.X, beta, out=eta[:-SLACK])
-    eta[:-SLACK] += nested.offset
+    eta = nested.offset.copy()
+    eta[: -kernel.SLACK] += nested.X @ beta
     return eta
 
 
@@ -131,15 +130,9 @@ def evaluate(
     raw = found.score
     if moving and found.ok and found.bar is not None:
         raw = raw + kernel.movement(nested.problem, eta, Lambda, nodes, found.bar, found.cluster_score)
-    ok = found.ok and bool(np.isfinite(found.loglik)) and (not score or bool(np.all(np.isfinite(raw))))
-    return Point(
-        ok,
-        found.loglik + nested.constant,
-        jacobian.T @ raw,
-        jacobian.T @ found.hessian @ jacobian,
-        nodes,
-        found,
-    )
+    total = jacobian.T @ raw
+    ok = found.ok and bool(np.isfinite(found.loglik)) and (not score or bool(np.all(np.isfinite(total))))
+    return Point(ok, found.loglik + nested.constant, total, jacobian.T @ found.hessian @ jacobian, nodes, found)
 
 
 def trapezoid_rules(points: int) -> list[Rule]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
 from melogit.kernel import Rule
 
@@ -23,11 +24,9 @@ def gauss_hermite(points: int, q: int) -> Rule:
     z (q, padded), log_weight (padded), n_nodes
     """
     if points == 1:
-        z, log_w = np.zeros(1), np.zeros(1)
-    else:
-        z, w = _hermite(points)
-        log_w = w + z * z / 2
-    return _tensor(z, log_w, q)
+        return _tensor(np.zeros(1), np.zeros(1), q)
+    z, log_w = _hermite(points)
+    return _tensor(z, log_w + z * z / 2, q)
 
 
 @lru_cache(maxsize=64)
@@ -44,10 +43,7 @@ def _hermite(points: int) -> tuple[np.ndarray, np.ndarray]:
     The functions h_n(z) exp(-z^2/4) neither overflow nor underflow early, so the rule holds for a thousand points,
     where weights themselves leave the range of floating point.
     """
-    off = np.sqrt(np.arange(1, points))
-    from scipy.linalg import eigh_tridiagonal
-
-    z = eigh_tridiagonal(np.zeros(points), off, eigvals_only=True)
+    z = np.asarray(eigh_tridiagonal(np.zeros(points), np.sqrt(np.arange(1, points)), eigvals_only=True))
     z = (z - z[::-1]) / 2
 
     def last_two(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
