@@ -16,7 +16,7 @@ FORMULAS = {
     "M2b": "remission ~ IL6 + CRP + CancerStage + LengthofStay + Experience + (1 | HID) + (1 | HID:DID)",
     "M3": HDP_SEVEN + " + (1 | HID) + (0 + LengthofStay | DID) + (1 | DID)",
     "toenail": "outcome ~ treatment * time + (1 | patient)",
-    "cbpp": "cbind(incidence, size - incidence) ~ period + (1 | herd)",
+    "cbpp": "cbind(incidence, size - incidence) ~ C(period) + (1 | herd)",
     "matched_pairs": "approve ~ second + (1 | pair)",
 }
 RESOLUTION = {"M1": 1e-6, "M2": 2e-6, "M2b": 3e-6, "M3": 3e-5, "toenail": 1e-6, "cbpp": 1e-6, "matched_pairs": 1e-6}
@@ -28,7 +28,8 @@ def our_term(recorded: str) -> str:
         return "Intercept"
     for factor in ("CancerStage", "FamilyHx", "period"):
         if recorded.startswith(factor):
-            return f"{factor}[{recorded.removeprefix(factor)}]"
+            shown = "C(period)" if factor == "period" else factor
+            return f"{shown}[{recorded.removeprefix(factor)}]"
     return recorded
 
 
@@ -42,8 +43,6 @@ def case(request, exact_answers, fit_once, shared, hdp):
     name = request.param
     record = exact_answers[name]
     data = hdp if record["data"] == "data/hdp.csv" else pd.read_csv(shared(record["data"]))
-    if name == "cbpp":
-        data = data.assign(period=data["period"].astype(str))
     return name, record, fit_once(FORMULAS[name], data, intpoints="auto").result
 
 

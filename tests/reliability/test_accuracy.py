@@ -54,7 +54,7 @@ def test_had_a_very_large_variance_and_three_rows_per_group(variance):
 
 def test_used_laplace_on_small_groups(warns):
     """lme4's Laplace of guImmun is off by 32; here every print is labelled, and small groups are warned about."""
-    fit = warns(IntegrationWarning, ("Laplace", "3"), F, tiny_groups(3.0), method="laplace")
+    fit = warns(IntegrationWarning, ("Laplace", r"average 3(\.0)? observations"), F, tiny_groups(3.0), method="laplace")
     assert "Laplace" in str(fit.summary())
     assert "Laplace" in fit._repr_html_()
 
@@ -94,8 +94,8 @@ def test_asked_for_quadrature_of_crossed_effects(clean, refuses):
 def test_asked_for_a_grid_too_large_for_any_machine(refuses):
     """Five effects with 15 points each are 759,375 nodes per row: said before the work starts, with the way out."""
     rng = np.random.default_rng(3)
-    data = pd.DataFrame(rng.normal(size=(600, 4)), columns=["a", "b", "c", "d"])
-    data = data.assign(y=rng.integers(0, 2, 600), g=np.arange(600) // 30)
+    data = pd.DataFrame(rng.normal(size=(60, 4)), columns=["a", "b", "c", "d"])
+    data = data.assign(y=rng.integers(0, 2, 60), g=np.arange(60) // 6)
     refuses(
         ModelError, ("759,?375", "laplace"), "y ~ a + (a + b + c + d | g)", data, method="mcaghermite", intpoints=15
     )

@@ -243,7 +243,7 @@ def test_made_a_mistake_on_the_command_line(clean, tmp_path, capsys, formula, op
 
 def test_ran_out_of_iterations_on_the_command_line(clean, tmp_path, capsys):
     path = write(tmp_path / "data.csv", clean)
-    assert main(["fit", str(path), F, "--max-iterations", "1"]) == 3
+    assert main(["fit", str(path), F, "--intpoints", "7", "--max-iterations", "1"]) == 3
     said = capsys.readouterr()
     assert "1 iteration" in said.err
     assert "NOT CONVERGED" in said.out
