@@ -91,3 +91,42 @@ def test_nothing_was_run_or_written(tmp_path, monkeypatch):
         attempt(formula)
     assert ran == []
     assert list(tmp_path.iterdir()) == []
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        [0, 1, 2, -1, 0.5, np.nan, np.inf, None, True, False, "", "a", "b", "1", "2", "n/a", "1,5", "007", "7"]
+    ),
+    st.sampled_from([pd.NA, pd.NaT, pd.Timestamp("2020-01-01"), 10**20, 2**63, 1e300, b"x", (1, 2), [1], 3 + 1j, -0.0]),
+)
+COLUMN = st.one_of(
+    st.lists(CELLS, min_size=12, max_size=12),
+    st.lists(CELLS, min_size=2, max_size=3).map(lambda few: (few * 12)[:12]),
+    st.lists(st.sampled_from(["a", "b", None]), min_size=12, max_size=12).map(pd.Categorical),
+    st.lists(st.sampled_from([0, 1, pd.NA]), min_size=12, max_size=12).map(lambda v: pd.array(v, dtype="Int64")),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.just(pd.cut(np.arange(12), 3)),
+    st.just(pd.date_range("2020-01-01", periods=12)),
+    st.just(pd.array(["u", "v", pd.NA] * 4, dtype="string")),
+)
+FORMULAS = st.sampled_from(
+    ["y ~ x + (1 | g)", "y ~ C(x) + (x | g)", "y ~ log(x) + (1 | g/x)", "cbind(y, x) ~ (1 | g)", "y ~ x * z + offset(z) + (1 | g)",
+     "y ~ I(x > z) + (0 + z || g)", "I(y == x) ~ poly(z, 2) + (1 | g)", "y ~ scale(x):z + (1 | g) + (1 | x)"]
+)  # fmt: skip
+
+
+@given(FORMULAS, COLUMN, COLUMN, COLUMN, COLUMN, st.sampled_from([{}, {"trials": "z"}, {"weights": "z"}, {"event": 1}]))
+@ANY
+def test_any_data(formula, y, x, z, g, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = pd.DataFrame({"y": pd.Series(y), "x": pd.Series(x), "z": pd.Series(z), "g": pd.Series(g)})
+        try:
+            design = build_design(formula, data, **options)
+        except (FormulaError, DataError, ModelError) as error:
+            assert str(error)
+            return
+    for array in (design.y, design.trials, design.weights, design.offset, design.X, design.terms[0].Z):
+        assert np.isfinite(array).all()
+        assert len(array) == design.n_rows == design.wording.rows_used
+    assert (design.y <= design.trials).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -106,11 +106,16 @@ def _categories(values: pd.Series, name: str, rows: Rows, as_category: bool) -> 
 
 def factorize(values: pd.Series) -> tuple[NDArray[np.intp], list]:
     """Give the distinct values of a column numbers, in order of appearance."""
+    codes, levels = factorize_raw(values)
+    return codes, list(levels)
+
+
+def factorize_raw(values: pd.Series) -> tuple[NDArray[np.intp], Any]:
+    """Do the same, with the levels in the type of the column."""
     try:
-        codes, levels = pd.factorize(values.array)
+        return pd.factorize(values.array)
     except TypeError as error:
         raise DataError(f"column '{values.name}' holds values such as lists, which cannot be compared.") from error
-    return codes, list(levels)
 
 
 def _refuse_numbers_as_text(codes: NDArray[np.intp], levels: Sequence, name: str, rows: Rows) -> None:

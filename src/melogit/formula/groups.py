@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from melogit.design import Design, GroupingFactor
 from melogit.errors import DataError, DataWarning, ModelError
-from melogit.formula.columns import categorical, numbers
+from melogit.formula.columns import categorical, factorize_raw, numbers
 from melogit.formula.rows import Rows
 
 FEW_GROUPS = 5
@@ -58,7 +58,7 @@ def number_values(values: pd.Series, name: str, rows: Rows) -> tuple[NDArray, ND
             numbers(values, name, rows)  # infinity is not a group
         raw, distinct = pd.factorize(values.to_numpy())
     else:
-        raw, distinct = pd.factorize(values.array)
+        raw, distinct = factorize_raw(values)
     keys, labels = _labels(distinct, name)
     order = (
         np.argsort(keys, kind="stable")
