@@ -110,9 +110,17 @@ COLUMN = st.one_of(
     st.just(pd.array(["u", "v", pd.NA] * 4, dtype="string")),
 )
 FORMULAS = st.sampled_from(
-    ["y ~ x + (1 | g)", "y ~ C(x) + (x | g)", "y ~ log(x) + (1 | g/x)", "cbind(y, x) ~ (1 | g)", "y ~ x * z + offset(z) + (1 | g)",
-     "y ~ I(x > z) + (0 + z || g)", "I(y == x) ~ poly(z, 2) + (1 | g)", "y ~ scale(x):z + (1 | g) + (1 | x)"]
-)  # fmt: skip
+    [
+        "y ~ x + (1 | g)",
+        "y ~ C(x) + (x | g)",
+        "y ~ log(x) + (1 | g/x)",
+        "cbind(y, x) ~ (1 | g)",
+        "y ~ x * z + offset(z) + (1 | g)",
+        "y ~ I(x > z) + (0 + z || g)",
+        "I(y == x) ~ poly(z, 2) + (1 | g)",
+        "y ~ scale(x):z + (1 | g) + (1 | x)",
+    ]
+)
 
 
 @given(FORMULAS, COLUMN, COLUMN, COLUMN, COLUMN, st.sampled_from([{}, {"trials": "z"}, {"weights": "z"}, {"event": 1}]))

@@ -261,7 +261,7 @@ def test_missing_groups_are_dropped(data):
 
 def test_infinity_is_no_group(data):
     with pytest.raises(DataError, match=r"column 'd' has 1 infinite value \(row 3\)"):
-        build_design("y ~ (1 | d)", data.assign(d=data.d.where(data.index != 2, np.inf)))
+        build_design("y ~ (1 | d)", data.assign(d=data.d.astype(float).where(data.index != 2, np.inf)))
 
 
 def test_unknown_group_is_pointed_at(data):

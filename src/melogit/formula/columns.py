@@ -113,7 +113,7 @@ def factorize(values: pd.Series) -> tuple[NDArray[np.intp], list]:
 def factorize_raw(values: pd.Series) -> tuple[NDArray[np.intp], Any]:
     """Do the same, with the levels in the type of the column."""
     try:
-        return pd.factorize(values.array)
+        return pd.factorize(values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array)
     except TypeError as error:
         raise DataError(f"column '{values.name}' holds values such as lists, which cannot be compared.") from error
 

@@ -122,7 +122,7 @@ def _open_foreign(source: Any) -> Table:
     def load(columns: list[str]) -> pd.DataFrame:
         _need("pyarrow", f"Data of type {type(source).__name__}")
         chosen = wrapped.select(*columns) if columns else wrapped.head(0)
-        eager = chosen.collect(backend="pyarrow") if isinstance(chosen, nw.LazyFrame) else chosen
+        eager = chosen.collect() if isinstance(chosen, nw.LazyFrame) else chosen
         return _from_arrow(eager.to_arrow())
 
     return Table(names, load)
