@@ -26,16 +26,16 @@ def find_data(name: str) -> str | pd.DataFrame:
     DataError
         There is neither a file nor a data set of that name.
     """
-    bundled = name in dataset_names()
+    known = name in dataset_names()
     if os.path.isfile(name):
-        if bundled:
+        if known:
             tell(f"using the file {name} of this folder, not the bundled data set of the same name")
         megabytes = os.path.getsize(name) / 1e6
         if megabytes > LONG_READ_MEGABYTES:
             tell(f"reading {name} ({megabytes:,.0f} MB)")
         return name
-    if bundled:
-        tell(f"using the bundled data set {name}")
+    if known:
+        tell(f"using the data set {name}" if name == "hdp" else f"using the bundled data set {name}")
         return load_dataset(name)
     if os.path.isdir(name):
         raise DataError(f"{name!r} is a folder. Name a .csv, .parquet, .dta or .sav file in it.")
