@@ -72,15 +72,20 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
         return Encoded(np.ones((rows.n_used, 1)), ("Intercept",), (), None)
     _check_size(matrix, values, rows.n_used)
     columns = sorted(set(matrix.plain).union(*(e.columns.values() for e in matrix.expressions.values())))
-    frame = pd.DataFrame({name: values[name] for name in columns}, index=pd.RangeIndex(rows.n_used))
+    frame = pd.DataFrame({name: values[name] for name in columns}, index=pd.RangeIndex(rows.n_used), copy=False)
+    materializer = _Materializer(frame)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # a value that is not finite is reported below
-            built = _Materializer(frame).get_model_matrix(matrix.terms, output="numpy", na_action="ignore")
+            built = materializer.get_model_matrix(matrix.terms, output="numpy", na_action="ignore")
     except FormulaicError as error:
         raise _readable(matrix, values, error) from error
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise DataError(f"the predictors cannot be computed: {error}") from error
+    finally:
+        # formulaic's objects refer to each other; do not leave the columns to the garbage collector.
+        materializer.factor_cache.clear()
+        materializer.encoded_cache.clear()
     spec = cast(ModelSpec, built.model_spec)
     array = np.ascontiguousarray(built, dtype=np.float64)
     names = tuple(spec.column_names)
