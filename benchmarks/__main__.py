@@ -34,7 +34,7 @@ def cpu_name() -> str:
     return name + (" (AVX-512)" if "avx512f" in text else " (AVX2)" if "avx2" in text else "")
 
 
-def machine() -> dict[str, Any]:
+def machine(load_at_start: float) -> dict[str, Any]:
     """Where and when: the numbers mean nothing without it."""
     packages = ("melogit", "numpy", "scipy", "pandas", "formulaic")
     versions = {}
@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
+        "load_at_start": load_at_start,
         "python": platform.python_version(),
         "versions": versions,
     }
@@ -55,6 +55,7 @@ def machine() -> dict[str, Any]:
 
 def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
     """Run everything that was asked for."""
+    load_at_start = os.getloadavg()[0]
     data, which = hospital_data()
     rows: list[dict[str, Any]] = []
     for case in hospital_cases():
@@ -77,7 +78,7 @@ def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
         for peer in PYTHON_PEERS if not args.no_peers else ():
             rows.append(run_peer(peer, case, big, 1 if n >= 10**5 else 3, args.peers_python, args.limit))
     return {
-        "machine": machine(),
+        "machine": machine(load_at_start),
         "data": which,
         "rows": rows,
         "import_seconds": ours.import_times(),
@@ -96,7 +97,7 @@ def show(report: dict[str, Any], out: Console) -> None:
     """The tables."""
     m, rows = report["machine"], report["rows"]
     out.print(
-        f"{m['cpu']}, {m['cores']} cores, load {m['load']:.1f}, Python {m['python']}, {m['date']}\n{report['data']}"
+        f"{m['cpu']}, {m['cores']} cores, load {m['load_at_start']:.1f} before the start, Python {m['python']}, {m['date']}\n{report['data']}"
     )
     table = Table(
         "model", "contender", "method", "best", "median", "times ours", "log-likelihood", title="One run, side by side"

@@ -35,6 +35,8 @@ def main(spec_path: str, out_path: str) -> None:
         model.get_coef(std_err=True)  # standard errors are computed when asked for
         model.get_cov_pars(std_err=True)
         seconds.append(time.perf_counter() - start)
+        if seconds[-1] > 2.0:  # slow enough for once
+            break
     out = {
         "peer": "gpboost",
         "version": importlib.metadata.version("gpboost"),
