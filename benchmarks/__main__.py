@@ -96,9 +96,8 @@ def best(rows: list[dict[str, Any]], case: str, contender: str) -> float | None:
 def show(report: dict[str, Any], out: Console) -> None:
     """The tables."""
     m, rows = report["machine"], report["rows"]
-    out.print(
-        f"{m['cpu']}, {m['cores']} cores, load {m['load_at_start']:.1f} before the start, Python {m['python']}, {m['date']}\n{report['data']}"
-    )
+    out.print(f"{m['cpu']}, {m['cores']} cores, load {m['load_at_start']:.1f} before the start")
+    out.print(f"Python {m['python']}, {m['date']}; {report['data']}")
     table = Table(
         "model", "contender", "method", "best", "median", "times ours", "log-likelihood", title="One run, side by side"
     )
