@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit import kernel
+from melogit.errors import ModelError
+from melogit.fit import messages
 from melogit.fit.integrate import (
     Integrator,
     Placed,
@@ -70,6 +72,8 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
         method = settings.method or "mvaghermite"
         if method == "mvaghermite" and max(points) == 1:
             method = "laplace"  # one node at the mode: the same thing
+        if paths_per_row(nested, points) > MAX_PATHS:
+            raise ModelError(messages.too_many_paths(points, nested.problem.n_effects, MAX_PATHS))
         by = Integrator(method, points)
         x, placed = starting_point(nested, by, logistic, log)
         return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=False)
@@ -95,7 +99,8 @@ def _maximum(
 ) -> Maximum:
     began = time.perf_counter()
     if by.method == "mvaghermite":
-        placed = Placed(settle(nested, by, x, placed.nodes, rounds=3))
+        modes = placed.nodes
+        placed = Placed(settle(nested, by, x, modes, rounds=3), modes=modes)
     first = objective(nested, by, x, placed)
 
     def watch(k: int, it, decrement: float, step: float) -> None:

@@ -21,6 +21,7 @@ from melogit.errors import (
 from melogit.fit import messages
 from melogit.fit.assemble import Estimates, estimates, term_fits
 from melogit.fit.climb import climb
+from melogit.fit.identify import unidentified
 from melogit.fit.separation import Separation, find_separation
 from melogit.fit.settings import Settings
 from melogit.fit.start import fit_logistic
@@ -56,6 +57,9 @@ def fit_design(design: Design, settings: Settings) -> Fit:
             settings.progress(row)
 
     nested = arrange(design, threads=settings.threads)
+    confounded = unidentified(nested.covariance, design)
+    if confounded:
+        raise ModelError(messages.not_identified(confounded))
     logistic = fit_logistic(nested, log, settings.max_iterations)
     if logistic.suspicious:
         separation = find_separation(design)
@@ -63,13 +67,15 @@ def fit_design(design: Design, settings: Settings) -> Fit:
             return _fit_limit(design, settings, separation)
     summit = climb(nested, settings, logistic, log)
     found = estimates(nested, design, summit)
-    said = _warn(found, summit.integration, trace)
+    size = nested.problem.n_rows / nested.problem.n_units[-1]
+    said = _warn(found, summit.integration, trace, size)
     return Fit(
         names=(*design.x_names, *nested.covariance.names),
         n_fixed=nested.p,
         params=found.params,
         cov=found.cov,
-        loglik=summit.loglik,
+        # With every variance at 0 the two models are one; rounding must not tell them apart.
+        loglik=logistic.loglik if len(found.zero) == nested.m else summit.loglik,
         loglik_fixed_only=logistic.loglik,
         df_model=nested.p + nested.m,
         n_obs=float(design.weights[design.trials > 0].sum()),
@@ -85,7 +91,7 @@ def fit_design(design: Design, settings: Settings) -> Fit:
     )
 
 
-def _warn(found: Estimates, integration: Integration, trace: list[TraceRow]) -> list[str]:
+def _warn(found: Estimates, integration: Integration, trace: list[TraceRow], size: float) -> list[str]:
     said: list[tuple[str, type[MelogitWarning]]] = []
     if found.zero:
         said.append((messages.zero_variance(found.zero), BoundaryWarning))
@@ -102,7 +108,7 @@ def _warn(found: Estimates, integration: Integration, trace: list[TraceRow]) -> 
     limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
     fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
     if not fine:
-        said.append((messages.inaccurate(integration, limit_shift), IntegrationWarning))
+        said.append((messages.inaccurate(integration, limit_shift, size), IntegrationWarning))
     for text, category in said:
         warn(text, category)
     return [text for text, _ in said]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,10 @@ class Integrator:
 # A placement counts as settled when no node centre or spread moves by more posterior standard deviations than this;
 # the log-likelihood then moves by about 1e-6.
 SETTLED = 1e-5
-# Newton decrement below which the curvature that moving nodes add is worked out (and kept from there on).
-NEAR = 1e-4
+# Newton decrement below which the curvature that moving nodes add is worked out (and kept from there on); with very
+# few points, where it is large, it is worked out at every step until the decrement is below the second number.
+NEAR, VERY_NEAR = 1e-4, 1e-6
+FEW_POINTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,15 @@ class Placed:
         What the movement of the nodes adds to the Hessian.
     bend_decrement : float
         Newton decrement where ``bend`` was worked out.
+    modes : placement, optional
+        ``mvaghermite``: the modes at the parameters that ``nodes`` belong to.
     """
 
     nodes: Nodes
     points: tuple[int, ...] = ()
     bend: FloatArray | None = None
     bend_decrement: float = np.inf
+    modes: Nodes | None = None
 
 
 def evaluate_at(
@@ -104,7 +109,8 @@ def evaluate_at(
 def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) -> Iterate:
     """What the optimiser sees."""
     adapts = by.method == "mvaghermite"
-    point, points = evaluate_at(nested, by, x, payload.nodes, moments=adapts)
+    start, modes = carried_along(nested, x, payload) if adapts else (payload.nodes, None)
+    point, points = evaluate_at(nested, by, x, start, moments=adapts)
     if point is None or not point.ok:
         n = len(x)
         return Iterate(x, -np.inf, np.zeros(n), np.zeros((n, n)), ok=False, payload=payload)
@@ -114,7 +120,7 @@ def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) ->
         settled = shift_of_nodes(point.nodes, nodes) < SETTLED
     elif by.method == "trapezoid":
         nodes = payload.nodes  # modes are sought from modes, not from the middle of a range
-    placed = Placed(nodes, points, payload.bend, payload.bend_decrement)
+    placed = Placed(nodes, points, payload.bend, payload.bend_decrement, modes)
     hessian = point.hessian
     if by.method in ("mcaghermite", "laplace"):
         placed, hessian = _with_bend(nested, by, x, point, placed)
@@ -126,19 +132,38 @@ def _with_bend(
 ) -> tuple[Placed, FloatArray]:
     """Add to the Hessian of fixed nodes what their movement contributes.
 
-    That part is small and changes slowly: with several points it is worked out once, near the maximum; for the
-    Laplace approximation, where it is larger, also at the start.
+    With several points that part is small and changes slowly, so it is worked out once, near the maximum.
     """
-
-    def decrement(bend: FloatArray | None) -> float:
-        hessian = point.hessian if bend is None else point.hessian + bend
-        return float(abs(point.score @ np.linalg.lstsq(hessian, point.score, rcond=None)[0]))
-
-    now = decrement(placed.bend)
-    first = placed.bend is None and by.method == "laplace"
-    if first or (now < NEAR and placed.bend_decrement > NEAR):
-        placed = Placed(placed.nodes, placed.points, movement_hessian(nested, by, x, point), now)
+    if max(by.points) <= FEW_POINTS:
+        stale, now = placed.bend_decrement > VERY_NEAR, 0.0
+    else:
+        stale, now = placed.bend_decrement > NEAR, _decrement(point, placed.bend)
+    if stale and now < NEAR:
+        bend = movement_hessian(nested, by, x, point)
+        placed = replace(placed, bend=bend, bend_decrement=_decrement(point, bend))
     return placed, point.hessian if placed.bend is None else point.hessian + placed.bend
+
+
+def _decrement(point: Point, bend: FloatArray | None) -> float:
+    hessian = point.hessian if bend is None else point.hessian + bend
+    return float(abs(point.score @ np.linalg.lstsq(hessian, point.score, rcond=None)[0]))
+
+
+def carried_along(nested: Nested, x: FloatArray, placed: Placed) -> tuple[Nodes, Nodes | None]:
+    """Move mean-and-covariance nodes by as much as the modes have moved since, so that they do not lag behind.
+
+    Without this, parameters that move by several posterior standard deviations of a large group leave its nodes
+    where the integrand is not.
+    """
+    begin = placed.modes if placed.modes is not None else placed.nodes
+    ok, modes = likelihood.mode_nodes(nested, x, begin)
+    if not ok or placed.modes is None:
+        return placed.nodes, modes if ok else None
+    moved = [
+        [m + new - old, K, C]
+        for (m, K, C), (new, _, _), (old, _, _) in zip(placed.nodes, modes, placed.modes, strict=True)
+    ]
+    return moved, modes
 
 
 def shift_of_nodes(old: Nodes, new: Nodes) -> float:

@@ -37,6 +37,15 @@ def perfect_correlation(names: Sequence[str]) -> str:
     )
 
 
+def not_identified(names: Sequence[str]) -> str:
+    """Variances that enter the model only through a combination."""
+    return (
+        f"The variance parameters {listed(names)} cannot be told apart: within the groups, their predictors vary so "
+        "that only a combination of them enters the model. Leave out one of the random effects, or check whether a "
+        "random slope is constant within groups."
+    )
+
+
 def flat(names: Sequence[str]) -> str:
     """A singular information matrix."""
     these = "this parameter" if len(names) == 1 else "these parameters"
@@ -62,10 +71,26 @@ def not_converged(status: Status, iterations: int, decrement: float, integration
     )
 
 
-def inaccurate(integration: Integration, limit: float) -> str:
+def too_many_paths(points: Sequence[int], effects: Sequence[int], limit: int) -> str:
+    """A grid that no machine can walk."""
+    paths = 1.0
+    for k, q in zip(points, effects, strict=True):
+        paths *= float(k) ** q
+    return (
+        f"Quadrature with {'/'.join(map(str, points))} points for {'/'.join(map(str, effects))} random effects needs "
+        f"{paths:,.0f} evaluations of every observation; the limit is {limit:,}. Ask for fewer points (intpoints=), "
+        'or use method="laplace".'
+    )
+
+
+def inaccurate(integration: Integration, limit: float, group_size: float | None = None) -> str:
     """The quadrature is less accurate than it should be."""
     points = "/".join(map(str, integration.points))
-    how = "The Laplace approximation" if integration.method == "laplace" else f"Quadrature with {points} points"
+    if integration.method == "laplace":
+        small = "" if group_size is None else f" (with groups that average {group_size:.3g} observations)"
+        how = f"The Laplace approximation{small}"
+    else:
+        how = f"Quadrature with {points} points"
     if integration.loglik_error != integration.loglik_error:
         return (
             f"{how} could not be checked with more points: the model has too many random effects for a grid, or no "
@@ -104,9 +129,9 @@ def completely_separated(names: Sequence[str], response: str) -> str:
 
 
 def crossed(names: Sequence[str]) -> str:
-    """Grouping factors that are not nested."""
+    """Grouping factors that are not nested, as written."""
     return (
         f"The grouping factors {listed(names)} cross each other: groups of one meet several groups of the other. This "
-        "version fits nested groups only. If ids of the lower level are used again in every upper group, write "
-        "(1 | upper/lower)."
+        f"version fits nested groups only. If ids of '{names[-1]}' are used again in every '{names[0]}', write "
+        f"(1 | {'/'.join(names)})."
     )

@@ -31,13 +31,19 @@ def summarise(fit: Fit, level: float, wald: Wald, lr_test: LikelihoodRatio, odds
         loglik=fit.loglik,
         wald=(wald.stat, wald.df, wald.p) if wald.df else None,
         alert="" if fit.converged or fit.status is Status.SEPARATED else _alert(fit),
-        response=fit.wording.response,
+        response=_outcome(fit),
         estimate_label="Odds ratio" if odds_ratios else "Coefficient",
         level=level,
         sections=(Section("", rows), *_variance_sections(tables.variance_components(fit, level))),
         test=_test(lr_test),
         notes=tuple(_notes(fit, lr_test, odds_ratios)),
     )
+
+
+def _outcome(fit: Fit) -> str:
+    """The response, with the event that is modelled where it was not coded 0/1."""
+    wording = fit.wording
+    return wording.response if wording.event is None else f"{wording.response} = {wording.event}"
 
 
 def _as_lists(table: pd.DataFrame) -> dict[str, list[float]]:
