@@ -301,6 +301,11 @@ def test_recipe_builds_the_same_columns_from_new_data(data):
     np.testing.assert_allclose(np.asarray(again)[:, recipe.kept], design.X[:5])
 
 
+def test_a_column_called_intercept(data):
+    with pytest.raises(DataError, match="Two columns of the model would be called 'Intercept'"):
+        build_design("y ~ Intercept + (1 | g)", data.assign(Intercept=data.x))
+
+
 def test_each_data_set_has_its_own_scale(data):
     formula = "y ~ scale(x) + (1 | g)"
     first = build_design(formula, data).X[:, 1]

@@ -122,17 +122,10 @@ def build(
     """Do the work of ``build_design`` and return the recipe for new data as well."""
     plan = plan_formula(formula)
     table = open_table(data)
-    extra = {word: name for word, name in (("trials", trials), ("weights", weights), ("offset", offset))}
-    extra = {word: name for word, name in extra.items() if isinstance(name, str)}
+    given = {"trials": trials, "weights": weights, "offset": offset}
+    extra = {word: name for word, name in given.items() if isinstance(name, str)}
     _check_columns(plan, table, extra)
-    needed = list(dict.fromkeys([*plan.columns, *extra.values()]))
-    frame = table.load(needed)
-    read = {name: cast(pd.Series, frame[name]) for name in needed}
-    rows, notes = select_rows(frame.index, read, missing)
-    weight = read_weights(weights, {name: rows.take(column) for name, column in read.items()}, rows)
-    rows, weight, weight_notes = drop_zero_weights(rows, weight)
-    used = {name: rows.take(column) for name, column in read.items()}
-
+    rows, weight, used, notes = _used_columns(table, [*plan.columns, *extra.values()], weights, missing)
     outcome = read_outcome(plan, used, event, trials, rows)
     values, unused_notes = _predictors(plan, used, rows)
     fixed = encode(plan.fixed, values, rows)
@@ -142,7 +135,6 @@ def build(
     terms, nested, encoded = build_terms(plan.random, values, groups, rows, covariance)
     _check_identified(terms, outcome.trials, weight, rows)
 
-    offsets = [e.text for e in plan.offsets] if offset is None else [_text(offset), *(e.text for e in plan.offsets)]
     wording = Wording(
         formula=formula,
         response=plan.response_text,
@@ -153,9 +145,9 @@ def build(
         rows_used=rows.n_used,
         rows_missing=rows.missing,
         trials=None if trials is None else str(trials),
-        weights=None if weights is None else _text(weights),
-        offset=" + ".join(offsets) or None,
-        notes=(*notes, *weight_notes, *outcome.notes, *unused_notes),
+        weights=_words(weights),
+        offset=" + ".join(filter(None, [_words(offset), *(e.text for e in plan.offsets)])) or None,
+        notes=(*notes, *outcome.notes, *unused_notes),
     )
     design = Design(
         y=_frozen(outcome.y),
@@ -170,6 +162,19 @@ def build(
         row_labels=rows.labels(),
     )
     return design, Recipe(formula, fixed.spec, kept, tuple(part.spec for part in encoded))
+
+
+def _used_columns(
+    table: Table, names: Sequence[str], weights: object, missing: str
+) -> tuple[Rows, FloatArray, dict[str, pd.Series], tuple[str, ...]]:
+    """Read the columns of the model and leave out the rows that do not count, with a sentence for each reason."""
+    needed = list(dict.fromkeys(names))
+    frame = table.load(needed)
+    read = {name: cast(pd.Series, frame[name]) for name in needed}
+    rows, notes = select_rows(frame.index, read, missing)
+    weight = read_weights(weights, {name: rows.take(column) for name, column in read.items()}, rows)
+    rows, weight, weight_notes = drop_zero_weights(rows, weight)
+    return rows, weight, {name: rows.take(column) for name, column in read.items()}, (*notes, *weight_notes)
 
 
 def _check_columns(plan: Plan, table: Table, extra: Mapping[str, str]) -> None:
@@ -218,8 +223,8 @@ def _check_identified(terms: Sequence[RandomTerm], trials: FloatArray, weights: 
             )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else "given as numbers"
+def _words(given: object) -> str | None:
+    return given if given is None or isinstance(given, str) else "given as numbers"
 
 
 def _frozen(array: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -89,6 +90,9 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
     spec = cast(ModelSpec, built.model_spec)
     array = np.ascontiguousarray(built, dtype=np.float64)
     names = tuple(spec.column_names)
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(f"Two columns of the model would be called '{repeated}'. Rename the data column of that name.")
     _check_finite(array, names, rows)
     _check_levels(spec, values)
     return Encoded(array, names, _base_levels(spec), spec)
