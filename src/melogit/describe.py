@@ -100,7 +100,15 @@ def describe(
     Examples
     --------
     >>> import melogit as me
-    >>> print(me.describe(me.load_dataset("hospital"), ["Age", "IL6"], tabulate=["CancerStage"]))
+    >>> print(me.describe(me.load_dataset("hospital"), tabulate=["CancerStage"]))
+    CancerStage |      Freq.     Percent        Cum.
+    ------------+-----------------------------------
+              I |        876       28.41       28.41
+             II |      1,253       40.64       69.06
+            III |        628       20.37       89.43
+             IV |        326       10.57      100.00
+    ------------+-----------------------------------
+          Total |      3,083      100.00
     """
     summarised = distinct_names(columns or (), "columns")
     tabulated = distinct_names(tabulate, "tabulate")

@@ -1,11 +1,15 @@
-"""What the documents show runs: every Python block and every command of the README and the pages in docs/."""
+"""What the documents show runs: Python blocks, commands, and the examples in docstrings."""
 
+import doctest
+import importlib
+import pkgutil
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+import melogit
 from melogit.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +31,14 @@ def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     names = {}
     for number, code in enumerate(blocks(page, "python"), 1):
         exec(compile(code, f"{page.name}, Python block {number}", "exec"), names)
+
+
+MODULES = [found.name for found in pkgutil.walk_packages(melogit.__path__, "melogit.")]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("._kernel")])
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 
 
 @pytest.mark.parametrize("page", pages_with("console"))
