@@ -252,6 +252,16 @@ def test_an_output_that_cannot_be_written_is_found_before_fitting(run, tmp_path,
     assert "is a folder. Name a file in it." in run("fit", "retail", FORMULA, option, tmp_path)[2]
 
 
+def test_too_little_memory_is_said_in_words(run, monkeypatch):
+    def exhaust(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(commands, "melogit", exhaust)
+    code, _, err = run("fit", "retail", FORMULA)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("melogit: error: there is not enough memory")
+
+
 def test_two_outputs_to_one_file(run, tmp_path):
     target = tmp_path / "a.json"
     code, _, err = run("fit", "retail", FORMULA, "--json", target, "--save", target)

@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MelogitError as fault:
         tell(f"error: {fault}")
         return BAD_INPUT
+    except MemoryError:
+        tell("error: there is not enough memory for this. Name fewer columns, or use a machine with more")
+        return BAD_INPUT
     except KeyboardInterrupt:
         tell("interrupted")
         return INTERRUPTED
