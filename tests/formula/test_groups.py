@@ -274,3 +274,11 @@ def test_group_order_and_labels_do_not_matter_to_the_partition(data):
     a, b = build_design("y ~ (1 | d)", data), build_design("y ~ (1 | d)", relabelled)
     pairs = set(zip(a.terms[0].factor.codes.tolist(), b.terms[0].factor.codes.tolist(), strict=True))
     assert len(pairs) == 20
+
+
+def test_a_constant_written_last_stands_last(data):
+    assert build_design("y ~ (x + 1 | d)", data).terms[0].names == ("Intercept", "x")
+    design = build_design("y ~ (0 + x + 1 | d)", data)
+    assert design.terms[0].names == ("x", "Intercept")
+    assert (design.terms[0].Z[:, 1] == 1).all() and (design.terms[0].Z[:, 0] == data.x).all()
+    assert [block.size for block in design.terms[0].blocks] == [2]

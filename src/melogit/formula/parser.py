@@ -4,9 +4,10 @@ The grammar is lme4's on top of Wilkinson's: ``y ~ x * z + (1 + x | a/b) + (z ||
 place it has in the formula, because the other parts are blanked out rather than cut out; so an error in any
 part can point at its place.
 
-``(x | g)`` has an intercept unless it starts with ``0`` or ``-1``, and it comes first. ``||`` makes all columns
-of the term independent, those of one factor too: ``(f || g)`` has a diagonal covariance matrix, whereas lme4
-before version 2 leaves the levels of ``f`` correlated. ``(1 | a/b)`` is ``(1 | a) + (1 | a:b)``.
+``(x | g)`` has an intercept unless it starts with ``0`` or ``-1``, and it comes first; ``(0 + x + 1 | g)`` puts it
+last. ``||`` makes all columns of the term independent, those of one factor too: ``(f || g)`` has a diagonal
+covariance matrix, whereas lme4 before version 2 leaves the levels of ``f`` correlated. ``(1 | a/b)`` is
+``(1 | a) + (1 | a:b)``.
 """
 
 from __future__ import annotations

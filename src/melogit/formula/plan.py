@@ -21,6 +21,7 @@ from melogit.formula.tokens import formula_error
 from melogit.formula.whitelist import INSTEAD, Expression, check_expression
 
 _QUOTED = re.compile(r"`([^`]*)`")
+_ORDERED = re.compile(r"\s*0\s*\+.*\+\s*1\s*", re.DOTALL)  # (0 + x + 1 | g): the constant last, as Stata has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _plan(formula: str) -> Plan:
     offsets = tuple(check_expression(formula, text, _start(text), transforms=False) for text in parsed.offsets)
     for expression in offsets:
         _add_columns(columns, formula, expression)
-    random = tuple((part, _matrix(parsed, part.left, columns)) for part in parsed.random)
+    random = tuple((part, _matrix(parsed, part.left, columns, _ORDERED.fullmatch(part.left))) for part in parsed.random)
     for part, matrix in random:
         if not len(matrix.terms):
             raise formula_error(formula, part.start, f"{part.text} has no random effect: nothing but 0 before the bar.")
@@ -140,8 +141,11 @@ def _commas(text: str, start: int, end: int) -> list[int]:
     return found
 
 
-def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
-    """Let formulaic multiply out one side of the formula, then check every factor that came out."""
+def _matrix(parsed: Parsed, text: str, columns: dict[str, int], as_written: object = None) -> Matrix:
+    """Let formulaic multiply out one side of the formula, then check every factor that came out.
+
+    The constant comes first and interactions last, unless ``as_written``.
+    """
     for name in _QUOTED.findall(text):
         if keyword.iskeyword(name) and f"(`{name}`" in text.replace(" ", ""):
             place = text.index(f"`{name}`")
@@ -151,7 +155,8 @@ def _matrix(parsed: Parsed, text: str, columns: dict[str, int]) -> Matrix:
                 f"'{name}' is a word of Python and cannot stand inside a function; rename the column.",
             )
     try:
-        terms = cast(SimpleFormula, Formula(text))  # pyright: ignore[reportAbstractUsage]
+        order = "none" if as_written else "degree"
+        terms = cast(SimpleFormula, Formula(text, _ordering=order))  # pyright: ignore[reportAbstractUsage]
     except FormulaicError as error:
         raise _readable(parsed, text, error) from error
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, AttributeError) as error:
