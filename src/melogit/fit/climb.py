@@ -15,9 +15,9 @@ from melogit.fit import messages
 from melogit.fit.integrate import (
     Integrator,
     Placed,
-    evaluate_at,
+    evaluate_on,
     objective,
-    rule_of,
+    place,
     settle,
 )
 from melogit.fit.settings import MAX_PATHS, Settings
@@ -31,6 +31,8 @@ from melogit.optimize import Ending, Maximum, maximise
 FloatArray = NDArray[np.float64]
 Log = Callable[[TraceRow], None]
 
+# With several random effects per row, the first steps are taken with this many points per dimension.
+FIRST_POINTS = 3
 # Rungs that "auto" climbs where the trapezoidal rule does not apply.
 LADDER = (7, 11, 17, 25, 37, 55, 81, 121)
 # The check of a rule uses twice its points; in several dimensions fewer, so that it takes at most this many times the
@@ -75,7 +77,7 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
         if paths_per_row(nested, points) > MAX_PATHS:
             raise ModelError(messages.too_many_paths(points, nested.problem.n_effects, MAX_PATHS))
         by = Integrator(method, points)
-        x, placed = starting_point(nested, by, logistic, log)
+        x, placed = _near(nested, by, settings, logistic, log)
         return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=False)
     if settings.method in ("mvaghermite", "ghermite", "mcaghermite"):
         return _raise_points(nested, settings, logistic, log, settings.method)
@@ -88,6 +90,20 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
     return _climb_ladder(nested, settings, logistic, log)
 
 
+def _near(
+    nested: Nested, by: Integrator, settings: Settings, logistic: Logistic, log: Log
+) -> tuple[FloatArray, Placed]:
+    """Come near the maximum with few points where those of the rule itself are many."""
+    coarse = Integrator("curvature", tuple(min(k, FIRST_POINTS) for k in by.points))
+    if paths_per_row(nested, by.points) < 8 * paths_per_row(nested, coarse.points) or by.method == "ghermite":
+        return starting_point(nested, by, logistic, log)
+    x, placed = starting_point(nested, coarse, logistic, log)
+    rough = _maximum(nested, coarse, x, placed, settings, log, tolerance=1e-2, stage="start")
+    if rough.ending is not Ending.CONVERGED:
+        return x, placed
+    return rough.at.x + rough.polish, Placed(rough.at.payload.nodes)
+
+
 def _maximum(
     nested: Nested,
     by: Integrator,
@@ -96,6 +112,7 @@ def _maximum(
     settings: Settings,
     log: Log,
     tolerance: float = 1e-9,
+    stage: str = "full",
 ) -> Maximum:
     began = time.perf_counter()
     if by.method == "mvaghermite":
@@ -104,7 +121,7 @@ def _maximum(
     first = objective(nested, by, x, placed)
 
     def watch(k: int, it, decrement: float, step: float) -> None:
-        log(TraceRow("full", k, it.value, decrement, step, time.perf_counter() - began))
+        log(TraceRow(stage, k, it.value, decrement, step, time.perf_counter() - began))
 
     return maximise(
         lambda at, payload: objective(nested, by, at, payload),
@@ -122,7 +139,7 @@ def _raise_points(nested: Nested, settings: Settings, logistic: Logistic, log: L
     for k in rungs:
         by = Integrator(method, (k,) * levels)
         if x is None or placed is None:
-            x, placed = starting_point(nested, by, logistic, log)
+            x, placed = _near(nested, by, settings, logistic, log)
         best = _maximum(nested, by, x, placed, settings, log)
         summit = _finish(nested, by, best, settings, automatic=True)
         if summit.integration.accurate or best.ending is not Ending.CONVERGED:
@@ -137,7 +154,7 @@ def _climb_ladder(nested: Nested, settings: Settings, logistic: Logistic, log: L
     levels = len(nested.problem.n_units)
     rungs = [k for k in LADDER if paths_per_row(nested, (k,) * levels) <= MAX_PATHS]
     by = Integrator("curvature", (rungs[0],) * levels)
-    x, placed = starting_point(nested, by, logistic, log)
+    x, placed = _near(nested, by, settings, logistic, log)
     best = _maximum(nested, by, x, placed, settings, log, tolerance=1e-2)
     here, step, errors = best.at, best.polish, (np.inf, np.inf)
     if best.ending is not Ending.CONVERGED or len(rungs) == 1:
@@ -215,8 +232,10 @@ def certify(
         start = nodes
         if finer.method == "mvaghermite":
             start = settle(nested, finer, x, nodes, rounds=3, tolerance=1e-3)
-        point, check_points = evaluate_at(nested, finer, x, start, information=False)
-        if point is not None and point.ok:
+        grid = place(nested, finer, x, start)
+        point = None if grid is None else evaluate_on(nested, finer, x, grid, information=False)
+        if grid is not None and point is not None and point.ok:
+            check_points = grid.points
             error = point.loglik - loglik
             shift = largest_shift(nested, x, hessian, point.score)
     return Integration(method, points, float(error), float(shift), check_points, automatic, tolerance)
@@ -263,19 +282,14 @@ def posterior(nested: Nested, summit: Summit) -> tuple[list[FloatArray], list[Fl
     if summit.by.method == "laplace":
         return modes, _chain_covariances(nested, mode_nodes), modes
     start = summit.nodes if summit.by.method == "mvaghermite" else mode_nodes
-    point, points = evaluate_at(nested, replace(summit.by, method=_still(summit.by)), x, start, information=False)
-    if point is None or not point.ok:
-        return modes, _chain_covariances(nested, mode_nodes), modes
-    found = likelihood.evaluate(
-        nested, x, rule_of(nested, summit.by, points), point.nodes, score=False, information=False, moments=True
-    ).evaluation
-    if found.means is None or found.covs is None:
-        return modes, _chain_covariances(nested, mode_nodes), modes
-    return found.means, found.covs, modes
-
-
-def _still(by: Integrator) -> str:
-    return "curvature" if by.method == "mcaghermite" else by.method
+    grid = place(nested, summit.by, x, start)
+    if grid is not None:
+        found = likelihood.evaluate(
+            nested, x, grid.rules, grid.nodes, score=False, information=False, moments=True
+        ).evaluation
+        if found.means is not None and found.covs is not None and np.isfinite(found.loglik):
+            return found.means, found.covs, modes
+    return modes, _chain_covariances(nested, mode_nodes), modes
 
 
 def _chain_covariances(nested: Nested, nodes: kernel.Nodes) -> list[FloatArray]:

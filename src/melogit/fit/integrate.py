@@ -42,6 +42,8 @@ class Integrator:
         return {"mvaghermite": 0.3, "curvature": 0.1, "trapezoid": 1e-3}.get(self.method, 0.0)
 
 
+# A trapezoidal rule that needs more points than this is not the right rule.
+MOST_TRAPEZOID_POINTS = 4000
 # A placement counts as settled when no node centre or spread moves by more posterior standard deviations than this;
 # the log-likelihood then moves by about 1e-6.
 SETTLED = 1e-5
@@ -74,35 +76,40 @@ class Placed:
     modes: Nodes | None = None
 
 
-def evaluate_at(
-    nested: Nested, by: Integrator, x: FloatArray, start: Nodes, *, information: bool = True, moments: bool = False
-) -> tuple[Point | None, tuple[int, ...]]:
-    """The likelihood at ``x`` with nodes placed for ``x`` (``mvaghermite``: with the nodes given).
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Nodes and rules for one parameter vector; ``restart`` is where to look for nodes nearby."""
 
-    Returns
-    -------
-    The point (None where no nodes could be placed) and the points per level that were used.
-    """
-    points = by.points
+    nodes: Nodes
+    rules: list[Rule]
+    points: tuple[int, ...]
+    restart: Nodes
+
+
+def place(nested: Nested, by: Integrator, x: FloatArray, start: Nodes) -> Grid | None:
+    """Place nodes for the parameters ``x`` (``mvaghermite``: take those given); None where it cannot be done."""
     if by.method == "trapezoid":
-        ok, nodes, k = likelihood.trapezoid_nodes(nested, x, start, by.spacing)
-        if not ok or k > 4000:
-            return None, points
-        points, rules = (k,), likelihood.trapezoid_rules(k)
-    else:
-        rules = likelihood.hermite_rules(nested, points)
-        if by.method == "ghermite":
-            nodes = kernel.new_nodes(nested.problem, spread=True)
-        elif by.method == "mvaghermite":
-            nodes = start
-        else:
-            ok, nodes = likelihood.mode_nodes(nested, x, start)
-            if not ok:
-                return None, points
+        found = likelihood.trapezoid_nodes(nested, x, start, by.spacing)
+        if found is None or found.points > MOST_TRAPEZOID_POINTS:
+            return None
+        return Grid(found.nodes, likelihood.trapezoid_rules(found.points), (found.points,), found.modes)
+    rules = likelihood.hermite_rules(nested, by.points)
+    if by.method == "ghermite":
+        start = kernel.new_nodes(nested.problem, spread=True)
+    elif by.method != "mvaghermite":
+        ok, start = likelihood.mode_nodes(nested, x, start)
+        if not ok:
+            return None
+    return Grid(start, rules, by.points, start)
+
+
+def evaluate_on(
+    nested: Nested, by: Integrator, x: FloatArray, grid: Grid, *, information: bool = True, moments: bool = False
+) -> Point:
+    """Evaluate the likelihood at ``x`` on nodes that were placed for it."""
     moving = by.method in ("mcaghermite", "laplace")
-    return (
-        likelihood.evaluate(nested, x, rules, nodes, information=information, moments=moments, moving=moving),
-        points,
+    return likelihood.evaluate(
+        nested, x, grid.rules, grid.nodes, information=information, moments=moments, moving=moving
     )
 
 
@@ -110,17 +117,16 @@ def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) ->
     """What the optimiser sees."""
     adapts = by.method == "mvaghermite"
     start, modes = carried_along(nested, x, payload) if adapts else (payload.nodes, None)
-    point, points = evaluate_at(nested, by, x, start, moments=adapts)
-    if point is None or not point.ok:
+    grid = place(nested, by, x, start)
+    point = None if grid is None else evaluate_on(nested, by, x, grid, moments=adapts)
+    if grid is None or point is None or not point.ok:
         n = len(x)
         return Iterate(x, -np.inf, np.zeros(n), np.zeros((n, n)), ok=False, payload=payload)
-    settled, nodes = True, point.nodes
+    settled, nodes = True, grid.restart
     if adapts and point.evaluation.next_nodes is not None:
         nodes = point.evaluation.next_nodes
-        settled = shift_of_nodes(point.nodes, nodes) < SETTLED
-    elif by.method == "trapezoid":
-        nodes = payload.nodes  # modes are sought from modes, not from the middle of a range
-    placed = Placed(nodes, points, payload.bend, payload.bend_decrement, modes)
+        settled = shift_of_nodes(grid.nodes, nodes) < SETTLED
+    placed = Placed(nodes, grid.points, payload.bend, payload.bend_decrement, modes)
     hessian = point.hessian
     if by.method in ("mcaghermite", "laplace"):
         placed, hessian = _with_bend(nested, by, x, point, placed)
@@ -208,13 +214,8 @@ def movement_hessian(nested: Nested, by: Integrator, x: FloatArray, centre: Poin
     for j in range(n):
         shifted = x.copy()
         shifted[j] += h
-        point, _ = evaluate_at(nested, by, shifted, centre.nodes, information=False)
-        out[j] = centre.hessian[j] if point is None else (point.score - centre.score) / h
+        grid = place(nested, by, shifted, centre.nodes)
+        if grid is None:
+            return np.zeros((n, n))
+        out[j] = (evaluate_on(nested, by, shifted, grid, information=False).score - centre.score) / h
     return (out + out.T) / 2 - centre.hessian
-
-
-def rule_of(nested: Nested, by: Integrator, points: tuple[int, ...]) -> list[Rule]:
-    """The rule that an evaluation with these points used."""
-    return (
-        likelihood.trapezoid_rules(points[0]) if by.method == "trapezoid" else likelihood.hermite_rules(nested, points)
-    )

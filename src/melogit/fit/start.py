@@ -75,7 +75,7 @@ def starting_point(
             continue
         theta = np.where(diagonal & ~exchangeable_off, np.sqrt(total / sum(sizes)), 0.0)
         x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION * total), theta])
-        ok, nodes = likelihood.mode_nodes(nested, x, fresh)
+        ok, nodes = likelihood.mode_nodes(nested, x, fresh, tolerance=1e-6)
         if not ok:
             continue
         at = kernel.new_nodes(nested.problem, spread=True) if quick.method == "ghermite" else nodes

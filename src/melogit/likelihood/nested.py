@@ -58,32 +58,47 @@ def hermite_rules(nested: Nested, points: tuple[int, ...]) -> list[Rule]:
     return [gauss_hermite(k, q) for k, q in zip(points, nested.problem.n_effects, strict=True)]
 
 
-def mode_nodes(nested: Nested, x: FloatArray, start: Nodes) -> tuple[bool, Nodes]:
-    """Placement by joint posterior mode and curvature at the parameters ``x``."""
+def mode_nodes(nested: Nested, x: FloatArray, start: Nodes, tolerance: float = 1e-20) -> tuple[bool, Nodes]:
+    """Placement by joint posterior mode and curvature at the parameters ``x``.
+
+    ``tolerance`` is the squared distance from the mode, in posterior standard deviations, at which to stop.
+    """
+    eta = linear_predictor(nested, x[: nested.p])
     ok, nodes, _ = kernel.modes(
-        nested.problem, linear_predictor(nested, x[: nested.p]), lambdas(nested.covariance, x[nested.p :]), start
+        nested.problem, eta, lambdas(nested.covariance, x[nested.p :]), start, tolerance=tolerance
     )
     return ok, nodes
 
 
+@dataclass(frozen=True, slots=True)
+class Trapezoid:
+    """Equally spaced nodes for every group: placement, number of points, and the modes they surround."""
+
+    nodes: Nodes
+    points: int
+    modes: Nodes
+
+
 def trapezoid_nodes(
     nested: Nested, x: FloatArray, start: Nodes, spacing: float = TRAPEZOID_SPACING
-) -> tuple[bool, Nodes, int]:
+) -> Trapezoid | None:
     """Placement and number of points of the trapezoidal rule, for one level with one random effect.
 
-    Every group gets the same number of points, that of the group that needs most.
+    Every group gets the same number of points, that of the group that needs most. None where a mode or a limit of
+    integration could not be found.
     """
     Lambda = lambdas(nested.covariance, x[nested.p :])
     drop = TRAPEZOID_DROP
-    ok, nodes, extent = kernel.modes(nested.problem, linear_predictor(nested, x[: nested.p]), Lambda, start, drop=drop)
+    ok, modes, extent = kernel.modes(nested.problem, linear_predictor(nested, x[: nested.p]), Lambda, start, drop=drop)
     if not ok or extent is None or not np.all(np.isfinite(extent)):
-        return False, nodes, 0
+        return None
     low, high = extent[:, 0], extent[:, 1]
     width = high - low
     sigma = max(abs(float(Lambda[0][0, 0])), 1e-8)
     step = spacing * np.minimum(width / (2 * np.sqrt(2 * drop)), 1.1 / sigma)
     points = int(np.ceil(np.max(width / step))) + 1
-    return True, [[((low + high) / 2)[:, None], nodes[0][1], (width / 2)[:, None, None]]], points
+    nodes = [[((low + high) / 2)[:, None], modes[0][1], (width / 2)[:, None, None]]]
+    return Trapezoid(nodes, points, modes)
 
 
 def evaluate(
