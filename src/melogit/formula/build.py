@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from formulaic import ModelSpec
 from numpy.typing import ArrayLike, NDArray
 
 from melogit.design import Design, RandomTerm, Wording
@@ -20,31 +19,12 @@ from melogit.formula.plan import Plan, is_category_call, plan_formula
 from melogit.formula.random_terms import Covariance, build_terms
 from melogit.formula.rank import dependent_columns
 from melogit.formula.reading import Table, open_table
+from melogit.formula.recipe import Recipe, describe_column, remembered
+from melogit.formula.response import label
 from melogit.formula.rows import Rows, drop_zero_weights, select_rows
 from melogit.formula.tokens import formula_error, nearest
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to build the same matrices from new data.
-
-    Attributes
-    ----------
-    formula : str
-    fixed : formulaic.ModelSpec
-        Levels, knots and polynomial bases of the fixed part.
-    kept : tuple of int
-        The columns of ``fixed`` that are in the model.
-    random : tuple of ModelSpec
-        One per written random term, after ``a/b`` is multiplied out; None for a constant alone.
-    """
-
-    formula: str
-    fixed: ModelSpec | None
-    kept: tuple[int, ...]
-    random: tuple[ModelSpec | None, ...]
 
 
 def build_design(
@@ -161,7 +141,31 @@ def build(
         wording=wording,
         row_labels=rows.labels(),
     )
-    return design, Recipe(formula, fixed.spec, kept, tuple(part.spec for part in encoded))
+    recipe = Recipe(
+        formula=formula,
+        fixed=fixed.spec,
+        kept=kept,
+        random=tuple(part.spec for part in encoded),
+        columns=tuple(describe_column(name, column) for name, column in values.items()),
+        terms=tuple((term.factor.columns, _parts_of(term, plan)) for term in terms),
+        offset=offset if offset is None or isinstance(offset, str) else "",
+        outcomes=_outcome_labels(plan, used, outcome.event),
+        sample=remembered(values, design.X, design.x_names),
+    )
+    return design, recipe
+
+
+def _parts_of(term: RandomTerm, plan: Plan) -> tuple[int, ...]:
+    """Which of the written random terms make up this one, in the order of its columns."""
+    return tuple(i for i, (part, _) in enumerate(plan.random) if set(part.group) == set(term.factor.columns))
+
+
+def _outcome_labels(plan: Plan, used: Mapping[str, pd.Series], event: str | None) -> tuple[str, ...]:
+    """The values of a response that is not coded 0/1, so that new data can be told from a misspelling."""
+    if event is None or not isinstance(plan.response[0].tree, ast.Name):
+        return ()
+    column = used[next(iter(plan.response[0].columns.values()))]
+    return tuple(sorted(label(value) for value in pd.unique(column)))
 
 
 def _used_columns(

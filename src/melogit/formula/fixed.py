@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from formulaic import ModelSpec
-from formulaic.errors import FormulaicError
+from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.parser.types import Factor
@@ -96,6 +96,50 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
     _check_finite(array, names, rows)
     _check_levels(spec, values)
     return Encoded(array, names, _base_levels(spec), spec)
+
+
+def encode_again(spec: ModelSpec, values: Mapping[str, Values], n: int) -> NDArray[np.float64]:
+    """Build the matrix of a spec from other values, (n, k).
+
+    Parameters
+    ----------
+    spec : formulaic.ModelSpec
+        From ``Encoded``, or a subset of its terms.
+    values : mapping of str to array or Categorical
+        Columns of ``n`` values without missing ones.
+    n : int
+
+    Raises
+    ------
+    DataError
+        A value that the fitted data did not have in a ``C()``, or for which a term cannot be computed.
+    """
+    frame = pd.DataFrame(dict(values), index=pd.RangeIndex(n), copy=False)
+    materializer = _Materializer(frame)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("error", DataMismatchWarning)
+            built = materializer.get_model_matrix(spec, output="numpy", na_action="ignore")
+    except DataMismatchWarning as error:
+        found = str(error).rpartition("{")[2].partition("}")[0]
+        raise DataError(
+            f"A predictor that is made into categories, C(...), has values that the fitted data did not have: {found}."
+        ) from error
+    except (FormulaicError, ValueError, TypeError, ArithmeticError) as error:
+        raise DataError(f"the predictors cannot be computed: {str(error).splitlines()[0]}") from error
+    finally:
+        materializer.factor_cache.clear()
+        materializer.encoded_cache.clear()
+    array = np.ascontiguousarray(built, dtype=np.float64)
+    if not np.isfinite(array).all():
+        bad = ~np.isfinite(array)
+        column = int(bad.any(axis=0).argmax())
+        raise DataError(
+            f"the term '{spec.column_names[column]}' is not a finite number in {int(bad[:, column].sum()):,} of {n:,} "
+            "rows, such as the logarithm of a value that is not positive."
+        )
+    return array
 
 
 def _is_constant(matrix: Matrix) -> bool:
