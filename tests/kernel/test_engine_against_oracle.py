@@ -65,7 +65,8 @@ def test_many_points_give_the_exact_integral(effects, kind):
 
 @pytest.mark.parametrize("effects", [(1,), (2,), (1, 1), (1, 1, 1)])
 def test_score_and_information_of_the_exact_integral(effects):
-    design, beta, Lambdas = model(effects, 13, **KINDS["counts"])
+    rng = np.random.default_rng(13)
+    design, beta, Lambdas = oracle.random_design(rng, effects, tops=2, rows=3, **KINDS["counts"])
     x = oracle.pack(beta, Lambdas)
     grid = {"step": 0.8, "half_width": 8.0} if sum(effects) == 3 else {}
     f = oracle.fixed_node_function(design, *oracle.exact(design, beta, Lambdas, **grid))
