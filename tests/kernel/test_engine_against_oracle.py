@@ -172,7 +172,7 @@ def test_trapezoidal_rule_converges_where_gauss_hermite_does_not(sd):
     fine = [oracle.trapezoid(1, 0.002 / max(sd, 1), 13.0)]
     exact = np.real(oracle.log_likelihood(design, beta, [np.array([[sd]])], fine, oracle.at_prior(design)))
     e = engine(design)
-    ok, nodes, points = trapezoid_nodes(e.nested, e.inside(x), kernel.new_nodes(e.nested.problem))
-    assert ok
-    value = evaluate(e.nested, e.inside(x), trapezoid_rules(points), nodes).loglik
+    placed = trapezoid_nodes(e.nested, e.inside(x), kernel.new_nodes(e.nested.problem))
+    assert placed is not None
+    value = evaluate(e.nested, e.inside(x), trapezoid_rules(placed.points), placed.nodes).loglik
     assert value == pytest.approx(exact, abs=2e-6)
