@@ -49,7 +49,7 @@ def invented_term(name="doctor", names=("Intercept",), blocks=None, groups=4, si
 
 
 def invented_fit(terms=None, variances=(2.25,), variance_se=(0.5,), **changes) -> Fit:
-    """remission on age and three stages of a disease, patients in doctors."""
+    """cured on age and three stages of a disease, patients in doctors."""
     terms = terms or (invented_term(),)
     fixed = ("Intercept", "age", "stage[II]", "stage[III]")
     names = fixed + tuple(name for term in terms for name in term.parameters)
@@ -73,8 +73,8 @@ def invented_fit(terms=None, variances=(2.25,), variance_se=(0.5,), **changes) -
         ),
         integration=Integration("mvaghermite", (7,), -0.2085, 0.081, (15,), False, 1e-3),
         wording=Wording(
-            formula="remission ~ age + stage + (1 | doctor)",
-            response="remission",
+            formula="cured ~ age + stage + (1 | doctor)",
+            response="cured",
             event="yes",
             base_levels=(("stage", "I"),),
             rows_read=17,

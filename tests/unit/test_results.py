@@ -185,7 +185,7 @@ def test_the_result_cannot_be_changed(one):
 
 def test_repr_is_one_line(one):
     assert repr(one) == (
-        "<melogit.Results: remission ~ age + stage + (1 | doctor); 14 observations, 4 doctor; "
+        "<melogit.Results: cured ~ age + stage + (1 | doctor); 14 observations, 4 doctor; "
         "log-likelihood -3689.408; converged>"
     )
 
@@ -307,7 +307,7 @@ def test_augment_rows():
     assert table["eta_fixed"].tolist() == pytest.approx(eta.tolist())
     full = eta + fit.terms[0].means[[0, 0, 1, 1], 0] + fit.terms[1].means.sum(axis=1)
     assert table["mu"].tolist() == pytest.approx((1 / (1 + np.exp(-full))).tolist())
-    assert table["remission"].tolist()[:3] == [1, 0, 0.5]
+    assert table["cured"].tolist()[:3] == [1, 0, 0.5]
     assert table["residual"].tolist()[:3] == pytest.approx((np.array([1, 0, 0.5]) - table["mu"][:3]).tolist())
     assert np.isnan(table["residual"].iloc[3])  # no trials, no residual
     assert table["hospital"].tolist() == ["h0", "h0", "h1", "h1"]

@@ -3,10 +3,10 @@
 from melogit.design.data import (
     Block,
     Design,
-    Wording,
     GroupingFactor,
     RandomTerm,
     Structure,
+    Wording,
 )
 
 __all__ = ["Block", "Design", "GroupingFactor", "RandomTerm", "Structure", "Wording"]

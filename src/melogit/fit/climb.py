@@ -31,8 +31,8 @@ from melogit.optimize import Ending, Maximum, maximise
 FloatArray = NDArray[np.float64]
 Log = Callable[[TraceRow], None]
 
-# With several random effects per row, the first steps are taken with this many points per dimension.
-FIRST_POINTS = 3
+# With several random effects per row, so many first steps are taken with so many points per dimension.
+FIRST_POINTS, FIRST_STEPS = 3, 5
 # Rungs that "auto" climbs where the trapezoidal rule does not apply.
 LADDER = (7, 11, 17, 25, 37, 55, 81, 121)
 # The check of a rule uses twice its points; in several dimensions fewer, so that it takes at most this many times the
@@ -98,10 +98,9 @@ def _near(
     if paths_per_row(nested, by.points) < 8 * paths_per_row(nested, coarse.points) or by.method == "ghermite":
         return starting_point(nested, by, logistic, log)
     x, placed = starting_point(nested, coarse, logistic, log)
-    rough = _maximum(nested, coarse, x, placed, settings, log, tolerance=1e-2, stage="start")
-    if rough.ending is not Ending.CONVERGED:
-        return x, placed
-    return rough.at.x + rough.polish, Placed(rough.at.payload.nodes)
+    few = replace(settings, max_iterations=min(FIRST_STEPS, settings.max_iterations))
+    rough = _maximum(nested, coarse, x, placed, few, log, tolerance=1.0, stage="start")
+    return rough.at.x, Placed(rough.at.payload.nodes)
 
 
 def _maximum(

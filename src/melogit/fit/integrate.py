@@ -46,7 +46,7 @@ class Integrator:
 MOST_TRAPEZOID_POINTS = 4000
 # A placement counts as settled when no node centre or spread moves by more posterior standard deviations than this;
 # the log-likelihood then moves by about 1e-6.
-SETTLED = 1e-5
+SETTLED, CLOSE = 1e-5, 0.1
 # Newton decrement below which the curvature that moving nodes add is worked out (and kept from there on); with very
 # few points, where it is large, it is worked out at every step until the decrement is below the second number.
 NEAR, VERY_NEAR = 1e-4, 1e-6
@@ -67,6 +67,8 @@ class Placed:
         Newton decrement where ``bend`` was worked out.
     modes : placement, optional
         ``mvaghermite``: the modes at the parameters that ``nodes`` belong to.
+    shift : float
+        ``mvaghermite``: how far ``nodes`` are from those that the evaluation used.
     """
 
     nodes: Nodes
@@ -74,6 +76,7 @@ class Placed:
     bend: FloatArray | None = None
     bend_decrement: float = np.inf
     modes: Nodes | None = None
+    shift: float = np.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +119,21 @@ def evaluate_on(
 def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) -> Iterate:
     """What the optimiser sees."""
     adapts = by.method == "mvaghermite"
-    start, modes = carried_along(nested, x, payload) if adapts else (payload.nodes, None)
+    start, modes = carried_along(nested, by, x, payload) if adapts else (payload.nodes, None)
     grid = place(nested, by, x, start)
     point = None if grid is None else evaluate_on(nested, by, x, grid, moments=adapts)
     if grid is None or point is None or not point.ok:
         n = len(x)
         return Iterate(x, -np.inf, np.zeros(n), np.zeros((n, n)), ok=False, payload=payload)
-    settled, nodes = True, grid.restart
+    nodes, shift = grid.restart, 0.0
     if adapts and point.evaluation.next_nodes is not None:
         nodes = point.evaluation.next_nodes
-        settled = shift_of_nodes(grid.nodes, nodes) < SETTLED
-    placed = Placed(nodes, grid.points, payload.bend, payload.bend_decrement, modes)
+        shift = shift_of_nodes(grid.nodes, nodes)
+    placed = Placed(nodes, grid.points, payload.bend, payload.bend_decrement, modes, shift)
     hessian = point.hessian
     if by.method in ("mcaghermite", "laplace"):
         placed, hessian = _with_bend(nested, by, x, point, placed)
-    return Iterate(x, point.loglik, point.score, hessian, True, settled, by.noise, placed)
+    return Iterate(x, point.loglik, point.score, hessian, True, shift < SETTLED, by.noise, placed)
 
 
 def _with_bend(
@@ -155,11 +158,12 @@ def _decrement(point: Point, bend: FloatArray | None) -> float:
     return float(abs(point.score @ np.linalg.lstsq(hessian, point.score, rcond=None)[0]))
 
 
-def carried_along(nested: Nested, x: FloatArray, placed: Placed) -> tuple[Nodes, Nodes | None]:
+def carried_along(nested: Nested, by: Integrator, x: FloatArray, placed: Placed) -> tuple[Nodes, Nodes | None]:
     """Move mean-and-covariance nodes by as much as the modes have moved since, so that they do not lag behind.
 
     Without this, parameters that move by several posterior standard deviations of a large group leave its nodes
-    where the integrand is not.
+    where the integrand is not. Near the maximum, where adaptation is what takes time, two rounds of it alone cost
+    less than two evaluations with information.
     """
     begin = placed.modes if placed.modes is not None else placed.nodes
     ok, modes = likelihood.mode_nodes(nested, x, begin)
@@ -169,6 +173,8 @@ def carried_along(nested: Nested, x: FloatArray, placed: Placed) -> tuple[Nodes,
         [m + new - old, K, C]
         for (m, K, C), (new, _, _), (old, _, _) in zip(placed.nodes, modes, placed.modes, strict=True)
     ]
+    if placed.shift < CLOSE:
+        moved = settle(nested, by, x, moved, rounds=2)
     return moved, modes
 
 
