@@ -22,7 +22,8 @@ from melogit.errors import (
     ModelError,
     SeparationWarning,
 )
-from melogit.results import Results
+from melogit.results import Results, compare, lrtest
+from melogit.stata import StataResults, stata, to_formula, to_stata
 
 try:
     __version__ = version("melogit")
@@ -41,9 +42,15 @@ __all__ = [
     "ModelError",
     "Results",
     "SeparationWarning",
+    "StataResults",
     "__version__",
+    "compare",
     "describe",
     "load",
     "load_dataset",
+    "lrtest",
     "melogit",
+    "stata",
+    "to_formula",
+    "to_stata",
 ]

@@ -18,6 +18,7 @@ from melogit.formula import build_design
 from melogit.inference import critical_value
 from melogit.report.progress import iteration_display
 from melogit.results import Results
+from melogit.results.inferences import column_of, with_vce
 from melogit.storage import load_fit
 
 Method = Literal["mvaghermite", "mcaghermite", "ghermite", "laplace"]
@@ -30,7 +31,8 @@ def melogit(
     *,
     method: Method | None = None,
     intpoints: Points = "auto",
-    vce: Literal["oim"] = "oim",
+    vce: Literal["oim", "robust", "cluster"] = "oim",
+    cluster: Any = None,
     covariance: str | Mapping[str, str] | None = None,
     event: object = None,
     trials: str | int | None = None,
@@ -59,8 +61,11 @@ def melogit(
     intpoints : int, sequence of int, or "auto"
         Integration points per random effect, for all levels of nesting or one number each, top level first.
         ``"auto"`` raises them until neither the log-likelihood nor any parameter moves by more than ``tolerance``.
-    vce : "oim"
-        Standard errors from the observed information.
+    vce : {"oim", "robust", "cluster"}
+        Standard errors from the observed information; or from the scores of the top-level groups (``robust``) or of
+        ``cluster`` (a sandwich), which hold where the groups do not vary as the model has it.
+    cluster : str, Series or array, optional
+        With ``vce="cluster"``: a column of the data, or a value per row. Clusters at or above the top level.
     covariance : str or mapping, optional
         Structure of the random effects' covariance (``unstructured``, ``independent``, ``identity``,
         ``exchangeable``), for all terms or by group.
@@ -102,7 +107,7 @@ def melogit(
     ['Intercept', 'minutes', 'member[yes]']
     """
     critical_value(level)
-    _check_vce(vce)
+    _check_vce(vce, cluster)
     _check_choice("missing", missing, ("drop", "error"))
     _check_choice("progress", progress, (None, True, False))
     checked = {
@@ -117,7 +122,8 @@ def melogit(
     _check_levels(checked["intpoints"], design)
     with iteration_display(progress) as show:
         fit = fit_design(design, Settings(**checked, progress=show))
-    return Results(fit, design, level)
+    results = Results(fit, design, level)
+    return results if vce == "oim" else with_vce(results, column_of(data, cluster))
 
 
 def load(path: str | os.PathLike[str]) -> Results:
@@ -152,11 +158,12 @@ def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ModelError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}.")
 
 
-def _check_vce(vce: Any) -> None:
-    if vce != "oim":
+def _check_vce(vce: Any, cluster: Any) -> None:
+    _check_choice("vce", vce, ("oim", "robust", "cluster"))
+    if (cluster is None) == (vce == "cluster"):
         raise ModelError(
-            f"vce={vce!r} is not available. This version computes standard errors from the observed information: "
-            "vce='oim', the default."
+            'vce="cluster" and cluster= go together: vce="cluster", cluster="hospital" for standard errors that allow '
+            'for any dependence within hospitals. vce="robust" clusters by the top level of the model.'
         )
 
 

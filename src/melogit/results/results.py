@@ -15,14 +15,15 @@ from melogit.errors import ModelError
 from melogit.fit.types import Fit, Integration
 from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_value, joint_wald
 from melogit.report import Summary, count, number
-from melogit.results import tables
+from melogit.results import inferences, tables
+from melogit.results.after import AfterFit
 from melogit.results.overview import summarise
 from melogit.results.tidy import tidy_table
 from melogit.storage import save_fit
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Results:
+class Results(AfterFit):
     """A fitted mixed-effects logistic regression.
 
     Names follow statsmodels. Tables over parameters list the fixed effects first, then variances and covariances of
@@ -36,6 +37,8 @@ class Results:
         The data as arrays; None after ``load``.
     level : float
         Confidence level of tables that are not asked for another.
+    oim : Fit or None
+        Where the tables have robust standard errors: the fit with those from the observed information.
 
     Examples
     --------
@@ -50,6 +53,7 @@ class Results:
     fit: Fit
     design: Design | None = None
     level: float = 0.95
+    oim: Fit | None = None
 
     def __post_init__(self) -> None:
         critical_value(self.level)
@@ -88,10 +92,25 @@ class Results:
         """
         return tables.intervals(self.fit, self._level(level))
 
-    def cov_params(self) -> pd.DataFrame:
-        """Covariance matrix of all parameters, in the order and on the scale of ``params``."""
-        names = list(self.fit.names)
-        return pd.DataFrame(self.fit.cov.copy(), index=names, columns=names)
+    def cov_params(
+        self, kind: Literal["oim", "robust", "cluster"] | None = None, cluster: object = None
+    ) -> pd.DataFrame:
+        """Covariance matrix of all parameters, in the order and on the scale of ``params``.
+
+        Parameters
+        ----------
+        kind : {"oim", "robust", "cluster"}, optional
+            From the observed information, or a sandwich on the scores of the top-level groups (``robust``) or of
+            ``cluster``. By default the one that the tables use. Nothing is refitted.
+        cluster : str, Series or array, optional
+            For ``cluster``: a grouping factor, a column of the data, or a value for every row used. Clusters must be
+            at or above the top level of the model.
+
+        Notes
+        -----
+        Both sandwiches have the factor G / (G - 1) for G clusters, as Stata's.
+        """
+        return inferences.covariance_table(self.fit, self.oim, self.design, kind, cluster)
 
     @property
     def varcomp(self) -> pd.DataFrame:

@@ -1,0 +1,266 @@
+"""The likelihood-ratio test of two nested models, with the reference distribution that their difference calls for."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, expit
+
+from melogit import kernel
+from melogit.design import Design
+from melogit.errors import MelogitWarning, ModelError
+from melogit.fit import Settings, fit_design
+from melogit.fit.integrate import Integrator, Placed, settle
+from melogit.fit.types import Fit, Status
+from melogit.inference.cone import cone_p, mixture_p
+from melogit.inference.likelihood_ratio import LikelihoodRatio
+from melogit.inference.nesting import Tested, check_comparable, compare_structure
+from melogit.inference.summit import Summit, cluster_scores
+from melogit.likelihood import nested as likelihood
+from melogit.likelihood.arrange import arrange
+from melogit.likelihood.covariance import CovarianceMap, reported_variances
+
+FloatArray = NDArray[np.float64]
+
+# Standard deviation given to the new effects where the information at (almost) zero is wanted.
+NEAR_ZERO = 0.03
+
+
+def likelihood_ratio(
+    a: Fit, b: Fit, design_a: Design | None, design_b: Design | None, *, seed: int = 0
+) -> LikelihoodRatio:
+    """Compare a model with one that contains it.
+
+    Parameters
+    ----------
+    a, b : Fit
+        In either order: the one with more parameters is taken as the larger.
+    design_a, design_b : Design or None
+    seed : int
+        Of the simulation that several variances at once need.
+
+    Raises
+    ------
+    ModelError
+        Different rows, different integration, not nested.
+    """
+    a, b, design_a, design_b = ordered(a, b, design_a, design_b)
+    tested = compare_structure(a, b, design_a, design_b)
+    stat = _statistic(a, b)
+    free = tested.fixed + tested.interior_count
+    dims = sum(len(cone) for cone in tested.cones)
+    df = free + dims
+    if not tested.cones:
+        return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df})")
+    if dims == 1:
+        kind = "chibar2(01)" if free == 0 else f"0.5 chi2({free}) + 0.5 chi2({free + 1})"
+        return LikelihoodRatio(stat, df, mixture_p(stat, free), kind)
+    if design_a is None or design_b is None:
+        return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df}), conservative: a model has no data")
+    found = null_information(a, b, design_a, design_b, tested)
+    if found is None:
+        return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df}), conservative: few top-level groups")
+    information, blocks = found
+    p, weights = cone_p(stat, information, blocks, seed=seed)
+    if weights is None:
+        return LikelihoodRatio(stat, df, p, "mixture of chi2 over a cone, simulated")
+    parts = [f"{w:.2f} chi2({j})" for j, w in enumerate(weights) if w > 0]
+    return LikelihoodRatio(stat, df, p, " + ".join(parts) + ", weights simulated")
+
+
+def ordered(
+    a: Fit, b: Fit, design_a: Design | None, design_b: Design | None
+) -> tuple[Fit, Fit, Design | None, Design | None]:
+    """Put the smaller model first, and refuse what cannot be compared."""
+    check_comparable(a, b, design_a, design_b)
+    if a.df_model == b.df_model:
+        raise ModelError(
+            f"Both models have {a.df_model} parameters, so neither contains the other: {a.wording.formula} and "
+            f"{b.wording.formula}. me.compare shows their AIC and BIC."
+        )
+    return (a, b, design_a, design_b) if a.df_model < b.df_model else (b, a, design_b, design_a)
+
+
+def _statistic(a: Fit, b: Fit) -> float:
+    stat = 2 * (b.loglik - a.loglik)
+    allowed = 2 * (abs(np.nan_to_num(a.integration.loglik_error)) + abs(np.nan_to_num(b.integration.loglik_error)))
+    if stat < -max(1e-4, 2 * allowed):
+        raise ModelError(
+            f"The larger model has the smaller log-likelihood ({b.loglik:.5f} against {a.loglik:.5f}), which cannot "
+            "be: one of the fits ended at a lower peak, or its integral is inaccurate. See fit.integration of both; "
+            'fit them with intpoints="auto".'
+        )
+    return max(0.0, float(stat))
+
+
+def null_information(
+    a: Fit, b: Fit, design_a: Design, design_b: Design, tested: Tested
+) -> tuple[FloatArray, list[tuple[int, ...]]] | None:
+    """Information about what is tested, at the smaller model's estimates, nuisance parameters allowed for.
+
+    From the outer products of the top-level groups' scores in the larger model, with its new variances next to 0.
+
+    Returns
+    -------
+    information (k, k) with the cones' positions in it, or None where the groups are too few
+    """
+    summit = _larger_at_smaller(a, b, design_a, design_b, tested)
+    scores = np.linalg.solve(summit.nested.to_user.T, cluster_scores(summit).T).T
+    p = b.n_fixed
+    theta = (summit.nested.to_user @ summit.x)[p:]
+    jacobian = reported_variances(summit.nested.covariance, theta)[1]
+    scores[:, p:] = np.linalg.solve(jacobian.T, scores[:, p:].T).T
+    names = list(b.names)
+    cone_names = [name for cone in tested.cones for name in cone]
+    new_fixed = _new_fixed(a, b, design_a, design_b)
+    chosen = [*new_fixed, *(names.index(n) for n in tested.interior), *(names.index(n) for n in cone_names)]
+    rest = [k for k in range(len(names)) if k not in chosen]
+    if len(scores) <= len(names):
+        return None
+    scale = np.sqrt(np.sum(scores**2, axis=0))
+    full = (scores / scale).T @ (scores / scale)
+    inner = full[np.ix_(chosen, rest)] @ np.linalg.pinv(full[np.ix_(rest, rest)], rcond=1e-10)
+    information = full[np.ix_(chosen, chosen)] - inner @ full[np.ix_(rest, chosen)]
+    information = information * np.outer(scale[chosen], scale[chosen])
+    where = {names[index]: position for position, index in enumerate(chosen)}
+    return (information + information.T) / 2, [tuple(where[name] for name in cone) for cone in tested.cones]
+
+
+def _new_fixed(a: Fit, b: Fit, design_a: Design, design_b: Design) -> list[int]:
+    """Columns of the larger model that, added to the smaller's, span all of its own."""
+    chosen: list[int] = []
+    space = design_a.X / np.sqrt(np.mean(design_a.X**2, axis=0))
+    for index in range(b.n_fixed):
+        if len(chosen) == b.n_fixed - a.n_fixed:
+            break
+        column = design_b.X[:, index] / np.sqrt(np.mean(design_b.X[:, index] ** 2))
+        left = column - space @ np.linalg.lstsq(space, column, rcond=None)[0]
+        if np.sqrt(np.mean(left**2)) > 1e-6:
+            chosen.append(index)
+            space = np.column_stack([space, column])
+    return chosen
+
+
+def _larger_at_smaller(a: Fit, b: Fit, design_a: Design, design_b: Design, tested: Tested) -> Summit:
+    nested = arrange(design_b)
+    eta = design_a.X @ a.params[: a.n_fixed] + design_a.offset - design_b.offset
+    beta = np.linalg.lstsq(design_b.X, eta, rcond=None)[0]
+    covariances = []
+    for term, match, data in zip(b.terms, tested.terms, design_b.terms, strict=True):
+        size = np.sqrt(np.mean(data.Z**2, axis=0))
+        Sigma = np.diag((NEAR_ZERO / np.where(size > 0, size, 1.0)) ** 2)
+        if match is not None:
+            old = a.terms[match]
+            at = [term.names.index(name) for name in old.names]
+            Sigma[np.ix_(at, at)] = np.where(
+                np.eye(len(at)) > 0, np.maximum(old.Sigma, Sigma[np.ix_(at, at)]), old.Sigma
+            )
+        covariances.append(Sigma)
+    theta = theta_of(nested.covariance, covariances)
+    x = np.asarray(np.linalg.solve(nested.to_user, np.concatenate([beta, theta])), dtype=np.float64)
+    ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True))
+    if not ok:
+        raise ModelError("The information near a variance of 0 could not be computed. Ask for bootstrap=500 instead.")
+    points = b.integration.points if b.integration.method not in ("trapezoid", "laplace") else (7,) * len(b.terms)
+    by = Integrator("mvaghermite" if b.integration.method == "mvaghermite" else "curvature", points)
+    placed = settle(nested, by, x, nodes, rounds=20) if by.method == "mvaghermite" else nodes
+    return Summit(nested, x, by, Placed(placed))
+
+
+def theta_of(covariance: CovarianceMap, Sigmas: list[FloatArray]) -> FloatArray:
+    """Cholesky-scale parameters of given covariance matrices (q, q) per level."""
+    values = np.empty(len(covariance.entries))
+    roots = []
+    for level, Sigma in enumerate(Sigmas):
+        mine = covariance.entries[covariance.entries[:, 0] == level]
+        symmetric = bool(np.any(mine[:, 1] < mine[:, 2]))  # exchangeable: Lambda is the symmetric root
+        eigen, basis = np.linalg.eigh(Sigma)
+        if symmetric:
+            roots.append((basis * np.sqrt(np.maximum(eigen, 0.0))) @ basis.T)
+        else:
+            roots.append(np.linalg.cholesky(Sigma + max(0.0, 1e-12 - float(eigen[0])) * np.eye(len(Sigma))))
+    for e, (level, i, j) in enumerate(covariance.entries):
+        values[e] = roots[level][i, j]
+    return np.asarray(np.linalg.lstsq(covariance.basis, values, rcond=None)[0], dtype=np.float64)
+
+
+# ------------------------------------------------------------------------------------------------ bootstrap
+
+
+def settings_of(fit: Fit, *, threads: int | None = None) -> Settings:
+    """The choices that a fit was made with, as far as they shape its numbers."""
+    integration = fit.integration
+    if integration.automatic:
+        method = integration.method if integration.method in ("mvaghermite", "ghermite") else None
+        return Settings(method=method, tolerance=integration.tolerance, threads=threads)
+    return Settings(
+        integration.method, integration.points, tolerance=integration.tolerance, threads=threads, max_iterations=200
+    )
+
+
+def simulate_response(design: Design, fit: Fit, rng: np.random.Generator) -> FloatArray:
+    """New responses (n,) from a fitted model, random effects drawn anew."""
+    eta = design.offset + design.X @ fit.params[: fit.n_fixed]
+    for term, estimate in zip(design.terms, fit.terms, strict=True):
+        eigen, basis = np.linalg.eigh(estimate.Sigma)
+        root = basis * np.sqrt(np.maximum(eigen, 0.0))
+        effects = rng.standard_normal((term.factor.n_levels, len(term.names))) @ root.T
+        eta = eta + np.einsum("ij,ij->i", term.Z, effects[term.factor.codes])
+    return rng.binomial(design.trials.astype(np.int64), expit(eta)).astype(float)
+
+
+def parametric_bootstrap(
+    a: Fit, b: Fit, design_a: Design, design_b: Design, *, samples: int, seed: int = 0
+) -> LikelihoodRatio:
+    """P-value from refitting both models to responses simulated from the smaller one.
+
+    ``(1 + number of simulated statistics at least as large) / (1 + samples that could be fitted)``.
+
+    References
+    ----------
+    Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, section 4.2. Cambridge.
+    """
+    a, b, first, second = ordered(a, b, design_a, design_b)
+    assert first is not None and second is not None
+    for fit in (a, b):
+        if fit.status is Status.SEPARATED:
+            raise ModelError("A model with infinite coefficients (separation) cannot be simulated from.")
+    tested = compare_structure(a, b, first, second)
+    if np.any(first.weights != 1):
+        raise ModelError(
+            "The parametric bootstrap does not know how rows with frequency weights vary: their copies would be "
+            "simulated alike. Write the rows out, or give counts with trials=."
+        )
+    stat = _statistic(a, b)
+    rng = np.random.default_rng(seed)
+    done, beyond = 0, 0
+    for _ in range(samples):
+        y = simulate_response(first, a, rng)
+        simulated = _simulated_statistic(replace(first, y=y), replace(second, y=y), a, b)
+        if simulated is not None:
+            done += 1
+            beyond += simulated >= stat - 1e-6
+    if done < 0.5 * samples:
+        raise ModelError(
+            f"Only {done} of {samples} simulated data sets could be fitted by both models, too few for a p-value. "
+            "The models are too rich for these data."
+        )
+    df = tested.fixed + tested.interior_count + sum(len(cone) for cone in tested.cones)
+    lost = f", {samples - done} could not be fitted" if done < samples else ""
+    return LikelihoodRatio(stat, df, (1 + beyond) / (1 + done), f"parametric bootstrap, {samples} samples{lost}")
+
+
+def _simulated_statistic(small: Design, large: Design, a: Fit, b: Fit) -> float | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MelogitWarning)
+        try:
+            first = fit_design(small, settings_of(a))
+            second = fit_design(large, settings_of(b))
+        except ModelError:
+            return None
+    if not (first.converged and second.converged):
+        return None
+    return max(0.0, 2 * (second.loglik - first.loglik))
