@@ -16,14 +16,14 @@ from melogit.fit.types import Fit, Integration
 from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_value, joint_wald
 from melogit.report import Summary, count, number
 from melogit.results import inferences, tables
-from melogit.results.after import AfterFit
 from melogit.results.overview import summarise
+from melogit.results.questions import Questions
 from melogit.results.tidy import tidy_table
 from melogit.storage import save_fit
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Results(AfterFit):
+class Results(Questions):
     """A fitted mixed-effects logistic regression.
 
     Names follow statsmodels. Tables over parameters list the fixed effects first, then variances and covariances of
