@@ -166,7 +166,8 @@ std::unique_ptr<Problem> make_problem(Doubles Q, int64_t n, Doubles wy, Doubles 
 // Writes to the arrays given; returns the status. `sum` is 1 + P + P^2 numbers.
 int evaluate(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lambda, nb::list rules,
              std::vector<std::vector<Doubles>> at, Doubles sum, Doubles cluster_loglik, nb::object cluster_score,
-             bool score, bool information, nb::object moments, nb::object bar, int threads, const std::string& isa) {
+             bool score, bool information, double drop, nb::object moments, nb::object bar, int threads,
+             const std::string& isa) {
   const Data& D = problem.data;
   const int P = D.p + D.m;
   EvaluateArgs A{};
@@ -188,7 +189,8 @@ int evaluate(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lamb
   }
   auto places = placements(D, at, "placement");
   std::copy(places.begin(), places.end(), A.at);
-  A.want_score = score, A.want_information = information;
+  A.want_score = score, A.want_information = information, A.drop = drop;
+  require(drop <= 0 || (D.level[D.n_levels - 1].q == 1 && bar.is_none()), "ranges need one effect at the lowest level");
   check_size(sum, 1 + P + P * P, "sum");
   check_size(cluster_loglik, D.level[0].n_units, "cluster_loglik");
   A.cluster_loglik = cluster_loglik.data();
@@ -244,9 +246,10 @@ int modes(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lambda,
   std::copy(places.begin(), places.end(), A.at);
   A.tolerance = tolerance, A.max_iterations = max_iterations, A.drop = drop;
   if (drop > 0) {
-    require(D.n_levels == 1 && D.level[0].q == 1, "extents need one level with one effect");
+    const Level& leaf = D.level[D.n_levels - 1];
+    require(leaf.q == 1, "ranges need one effect at the lowest level");
     auto e = nb::cast<Doubles>(extent);
-    check_size(e, 2 * D.level[0].n_units, "extent");
+    check_size(e, 2 * leaf.n_units, "extent");
     A.extent = e.data();
   }
   const Kernels* k = chosen(isa);
@@ -324,7 +327,7 @@ NB_MODULE(_kernel, m) {
         nb::arg("zc"), nb::arg("zq"), nb::arg("first"), nb::arg("zcol"), nb::arg("entry"), nb::arg("p"));
   m.def("evaluate", &evaluate, nb::arg("problem"), nb::arg("eta0"), nb::arg("Lambda"), nb::arg("rules"), nb::arg("at"),
         nb::arg("sum"), nb::arg("cluster_loglik"), nb::arg("cluster_score").none(), nb::arg("score"),
-        nb::arg("information"), nb::arg("moments").none(), nb::arg("bar").none(), nb::arg("threads"), nb::arg("isa"));
+        nb::arg("information"), nb::arg("drop"), nb::arg("moments").none(), nb::arg("bar").none(), nb::arg("threads"), nb::arg("isa"));
   m.def("modes", &modes, nb::arg("problem"), nb::arg("eta0"), nb::arg("Lambda"), nb::arg("at"), nb::arg("tolerance"),
         nb::arg("max_iterations"), nb::arg("drop"), nb::arg("extent").none(), nb::arg("threads"), nb::arg("isa"));
   m.def("movement", &movement, nb::arg("problem"), nb::arg("eta0"), nb::arg("Lambda"), nb::arg("at"), nb::arg("bar"),

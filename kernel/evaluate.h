@@ -6,6 +6,7 @@
 // prefix, simply add up. The way down, where wanted, turns conditional into posterior weights.
 #pragma once
 #include "leaf.h"
+#include "rows.h"
 
 namespace melogit {
 namespace MELOGIT_ISA {
@@ -42,10 +43,18 @@ class Evaluator {
   // The lowest level.
   int64_t rows_per_block;
   double *u, *f, *b, *r, *w, *S, *SW, *mq, *T0, *T1, *T2, *G, *wG, *gbar, *V;
+  double* range;  // with A.drop: centre and half width of the nodes, per unit kept and prefix
 
   Want want() const { return A.want_information ? INFORMATION : (A.want_score || A.want_movement) ? SCORE : LOGLIK; }
   bool store_weights() const { return A.want_moments || A.want_movement; }
   int64_t nodes(int l) const { return l == L - 1 ? A.rule[l].n_padded : A.rule[l].n_nodes; }
+  int64_t slot(int l, int64_t unit) const { return store_weights() ? unit - cluster_first[l] : 0; }
+  // Spread of the nodes of a unit, (q, q), for one prefix.
+  const double* spread(int l, int64_t unit, int64_t prefix) const {
+    if (l == L - 1 && A.drop > 0) return range + (slot(l, unit) * prefixes[l] + prefix) * 2 + 1;
+    return A.at[l].C + unit * D.level[l].q * D.level[l].q;
+  }
+  void find_range(int64_t unit);
   int pull_size(int l) const { return D.level[l].q * (2 + D.level[l].q); }
 
   void lay_out();
@@ -101,6 +110,7 @@ inline void Evaluator::lay_out() {
   T0 = info ? arena.take(D.c * Cp) : nullptr;
   T1 = info ? arena.take(q * q * D.c) : nullptr;
   T2 = info ? arena.take(W) : nullptr;
+  range = A.drop > 0 ? arena.take((store_weights() ? leaf.most_units : 1) * prefixes[L - 1] * 2) : nullptr;
   const int64_t most = A.rule[L - 1].n_nodes;
   int64_t most_nodes = most;
   for (int l = 0; l < L; ++l) most_nodes = A.rule[l].n_nodes > most_nodes ? A.rule[l].n_nodes : most_nodes;
@@ -112,6 +122,11 @@ inline void Evaluator::lay_out() {
 
 // Where the nodes of a unit are centred for one prefix; returns log|C|.
 inline double Evaluator::place(int l, int64_t unit, int64_t prefix, double* base) const {
+  if (l == L - 1 && A.drop > 0) {
+    const double* at = range + (slot(l, unit) * prefixes[l] + prefix) * 2;
+    base[0] = at[0];
+    return log(at[1]);
+  }
   const int q = D.level[l].q, d = D.level[l].d_above;
   const Placement& at = A.at[l];
   double logdet = 0;
@@ -206,7 +221,7 @@ inline bool Evaluator::unit_up(int l, int64_t unit) {
   }
   for (int64_t child = lv.first[unit]; child < lv.first[unit + 1]; ++child)
     if (!unit_up(l + 1, child)) return false;
-  const int64_t slot = store_weights() ? unit - cluster_first[l] : 0;
+  const int64_t kept = slot(l, unit);
   double base[MAX_EFFECTS];
   for (int64_t s = 0; s < prefixes[l]; ++s) {
     const double logdet = place(l, unit, s, base);
@@ -217,7 +232,7 @@ inline bool Evaluator::unit_up(int l, int64_t unit) {
       for (int a = 0; a < q; ++a) ss += uu[a] * uu[a];
       ff[k] += rule.log_weight[k] + logdet - 0.5 * ss;
     }
-    double* om = omega[l] + (slot * prefixes[l] + s) * K;
+    double* om = omega[l] + (kept * prefixes[l] + s) * K;
     const double logf = soft_weights(ff, K, om);
     if (!isfinite(logf)) return false;
     acc_f[l][s] += logf;
@@ -233,7 +248,7 @@ inline bool Evaluator::unit_up(int l, int64_t unit) {
       for (int j = 0; j < Ps; j += W) store(out_g + j, load(out_g + j) + load(gbar + j));
     }
     if (A.want_movement) {
-      double* pl = pull[l] + (slot * prefixes[l] + s) * pull_size(l);
+      double* pl = pull[l] + (kept * prefixes[l] + s) * pull_size(l);
       memset(pl, 0, pull_size(l) * sizeof(double));
       for (int64_t k = 0; k < K; ++k) {
         const double* zeta = acc_zeta[l + 1] + (s * K + k) * dd;
@@ -258,16 +273,33 @@ inline bool Evaluator::unit_up(int l, int64_t unit) {
   return true;
 }
 
+// The range of the nodes of a lowest-level group, for every prefix on its own: a shoulder of the integrand does not
+// move with the levels above as its mode does.
+inline void Evaluator::find_range(int64_t unit) {
+  const int l = L - 1;
+  const Level& lv = D.level[l];
+  for (int64_t s = 0; s < prefixes[l]; ++s) {
+    double start = A.at[l].m[unit], ends[2];
+    add_matvec(A.at[l].K + unit * lv.d_above, 1, lv.d_above, dev_above[l] + s * lv.d_above, &start);
+    Conditional at{D, A.eta0, lv.first[unit], lv.first[unit + 1], b_above[l] + s * D.nz, lv.zcol[0], A.Lambda[l][0]};
+    at.range(start, A.drop, ends);
+    double* out = range + (slot(l, unit) * prefixes[l] + s) * 2;
+    out[0] = 0.5 * (ends[0] + ends[1]);
+    out[1] = 0.5 * (ends[1] - ends[0]);
+  }
+}
+
 inline void Evaluator::leaf_nodes(int64_t unit) {
   const int l = L - 1;
   const Level& lv = D.level[l];
   const int q = lv.q;
   const Rule& rule = A.rule[l];
   const int64_t Kp = rule.n_padded, lanes = prefixes[l] * Kp;
-  const double* C = A.at[l].C + unit * q * q;
   double base[MAX_EFFECTS];
+  if (A.drop > 0) find_range(unit);
   for (int64_t s = 0; s < prefixes[l]; ++s) {
     const double logdet = place(l, unit, s, base);
+    const double* C = spread(l, unit, s);
     for (int64_t k = 0; k < Kp; k += W) {
       const int64_t lane = s * Kp + k;
       vd x[MAX_EFFECTS], ss = splat(0);
@@ -444,9 +476,9 @@ inline bool Evaluator::leaf_up(int64_t unit) {
   const int64_t Kp = nodes(l), K = A.rule[l].n_nodes;
   leaf_nodes(unit);
   leaf_rows(i0, i1);
-  const int64_t slot = store_weights() ? unit - cluster_first[l] : 0;
+  const int64_t kept = slot(l, unit);
   for (int64_t s = 0; s < prefixes[l]; ++s) {
-    double* om = omega[l] + (slot * prefixes[l] + s) * Kp;
+    double* om = omega[l] + (kept * prefixes[l] + s) * Kp;
     const double logf = soft_weights(f + s * Kp, Kp, om);
     if (!isfinite(logf)) return false;
     acc_f[l][s] += logf;
@@ -472,7 +504,6 @@ inline bool Evaluator::moments(int l, int64_t unit, const double* weights) {
   const int q = lv.q, d = lv.d_above, dd = d + q;
   const Rule& rule = A.rule[l];
   const int64_t K = rule.n_nodes, Kp = nodes(l);
-  const double* C = A.at[l].C + unit * q * q;
   double* mu = mean[l + 1];
   double* cv = cov[l + 1];
   for (int a = 0; a < d; ++a) mu[a] = mean[l][a];
@@ -482,6 +513,7 @@ inline bool Evaluator::moments(int l, int64_t unit, const double* weights) {
     double base[MAX_EFFECTS], x[MAX_EFFECTS];
     for (int64_t s = 0; s < prefixes[l]; ++s) {
       place(l, unit, s, base);
+      const double* C = spread(l, unit, s);
       for (int a = 0; a < d; ++a) x[a] = u_above[l][s * d + a] - mu[a];
       for (int64_t k = 0; k < K; ++k) {
         const double wt = weights[s * Kp + k];
@@ -518,7 +550,7 @@ inline bool Evaluator::moments(int l, int64_t unit, const double* weights) {
   }
   // Where all weight sits on one node there is no spread to learn from: the unit keeps the one it has.
   double* C_next = A.next[l].C + unit * q * q;
-  if (!cholesky_lower(rest, q, q, C_next)) memcpy(C_next, C, q * q * sizeof(double));
+  if (!cholesky_lower(rest, q, q, C_next)) memcpy(C_next, A.at[l].C + unit * q * q, q * q * sizeof(double));
   return true;
 }
 

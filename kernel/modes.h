@@ -3,7 +3,7 @@
 // with C C' the inverse of the eliminated block. Rows in the lanes.
 #pragma once
 #include "dense.h"
-#include "evaluate.h"
+#include "rows.h"
 
 namespace melogit {
 namespace MELOGIT_ISA {
@@ -36,12 +36,11 @@ class ModeFinder {
   double h, decrement;
 
   void load_transform();
-  double rows(int64_t i0, int64_t i1, const double* b, double* Sr, double* Szz) const;
   bool up(int l, int64_t unit, const double* b_above);
   void down(int l, int64_t unit, const double* step_above);
   void move(double fraction);
   int cluster(int64_t index);
-  double extent(int64_t unit, double sign) const;
+  void extents(int l, int64_t unit, const double* b_above) const;
 };
 
 inline void ModeFinder::load_transform() {
@@ -51,47 +50,6 @@ inline void ModeFinder::load_transform() {
     for (int a = 0; a < lv.q; ++a)
       for (int e = 0; e < lv.q; ++e) T[lv.zcol[a] * D.d + lv.d_above + e] += A.Lambda[l][a * lv.q + e];
   }
-}
-
-// Log-likelihood of a run of rows, and its first and second derivatives in the total coefficient of each covariate.
-inline double ModeFinder::rows(int64_t i0, int64_t i1, const double* b, double* Sr, double* Szz) const {
-  vd sr[MAX_EFFECTS + 1], szz[(MAX_EFFECTS + 1) * (MAX_EFFECTS + 2) / 2];
-  const int nz = D.nz;
-  for (int j = 0; j < nz; ++j) sr[j] = splat(0);
-  for (int j = 0; j < nz * (nz + 1) / 2; ++j) szz[j] = splat(0);
-  vd linear = splat(0), logs = splat(0), prod = splat(1.0);
-  vi lane = {};
-  for (int k = 0; k < W; ++k) lane[k] = k;
-  int since_log = 0;
-  for (int64_t i = i0; i < i1; i += W) {
-    const vi live = lane < (int64_t)(i1 - i);
-    vd eta = load(A.eta0 + i) + b[0];
-    for (int j = 1; j < nz; ++j) eta += load(D.zc[j] + i) * b[j];
-    eta = select(live, eta, splat(0));
-    const vd wy = select(live, load(D.wy + i), splat(0)), wt = select(live, load(D.wt + i), splat(0));
-    const vi positive = eta > 0;
-    const vd e = vexp(select(positive, -eta, eta)), d = 1.0 + e, inv = 1.0 / d;
-    linear += wy * eta - wt * select(positive, eta, splat(0));
-    if (D.binary) {
-      prod *= select(live, d, splat(1.0));
-      if (++since_log == 512) logs += vlog(prod), prod = splat(1.0), since_log = 0;
-    } else {
-      logs += wt * vlog(d);
-    }
-    const vd r = wy - wt * select(positive, inv, e * inv), w = wt * (e * inv * inv);
-    sr[0] += r;
-    szz[0] += w;
-    for (int j = 1, at = 1; j < nz; ++j) {
-      const vd z = select(live, load(D.zc[j] + i), splat(0));
-      sr[j] += z * r;
-      const vd zw = z * w;
-      szz[at++] += zw;
-      for (int k = 1; k <= j; ++k) szz[at++] += zw * select(live, load(D.zc[k] + i), splat(0));
-    }
-  }
-  for (int j = 0; j < nz; ++j) Sr[j] = hsum(sr[j]);
-  for (int j = 0; j < nz * (nz + 1) / 2; ++j) Szz[j] = hsum(szz[j]);
-  return hsum(linear - logs - (D.binary ? vlog(prod) : splat(0)));
 }
 
 // Fills M[l], g[l] for this unit and everything below it, eliminates its own block (K, C), and adds what remains to
@@ -109,7 +67,7 @@ inline bool ModeFinder::up(int l, int64_t unit, const double* b_above) {
   }
   if (l == L - 1) {
     double Sr[MAX_EFFECTS + 1], Szz[(MAX_EFFECTS + 1) * (MAX_EFFECTS + 2) / 2], ST[(MAX_EFFECTS + 1) * MAX_EFFECTS];
-    h += rows(lv.first[unit], lv.first[unit + 1], b, Sr, Szz);
+    h += rows_at_point(D, A.eta0, lv.first[unit], lv.first[unit + 1], b, Sr, Szz);
     for (int j = 0; j < nz; ++j)
       for (int e = 0; e < dd; ++e) {
         double s = 0;
@@ -224,38 +182,27 @@ inline int ModeFinder::cluster(int64_t index) {
   return NO_MODE;
 }
 
-// One level, one effect: how far from the mode the log integrand has fallen by A.drop. The log integrand is concave
-// with second derivative at most -1, so Newton from sqrt(2 drop), where it has fallen at least that much, comes in
-// from outside without overshooting.
-inline double ModeFinder::extent(int64_t unit, double sign) const {
-  const int64_t i0 = D.level[0].first[unit], i1 = D.level[0].first[unit + 1];
-  const double m = A.at[0].m[unit];
-  double b[MAX_EFFECTS + 1] = {0}, Sr[MAX_EFFECTS + 1], Szz[(MAX_EFFECTS + 1) * (MAX_EFFECTS + 2) / 2];
-  const int j = D.level[0].zcol[0];
-  const double lambda = A.Lambda[0][0];
-  b[j] = lambda * m;
-  const double top = rows(i0, i1, b, Sr, Szz) - 0.5 * m * m;
-  double x = sqrt(2 * A.drop);
-  for (int it = 0; it < 20; ++it) {
-    const double u = m + sign * x;
-    b[j] = lambda * u;
-    const double value = rows(i0, i1, b, Sr, Szz) - 0.5 * u * u - (top - A.drop);
-    const double slope = sign * (lambda * Sr[j] - u);
-    const double change = value / slope;
-    x -= change;
-    if (fabs(change) < 0.01 * x) break;
+// With one effect per group at the lowest level: from where to where the log integrand matters, given the modes above.
+inline void ModeFinder::extents(int l, int64_t unit, const double* b_above) const {
+  const Level& lv = D.level[l];
+  double b[MAX_EFFECTS + 1];
+  memcpy(b, b_above, D.nz * sizeof(double));
+  if (l == L - 1) {
+    Conditional at{D, A.eta0, lv.first[unit], lv.first[unit + 1], b, lv.zcol[0], A.Lambda[l][0]};
+    at.range(A.at[l].m[unit], A.drop, A.extent + 2 * unit);
+    return;
   }
-  return m + sign * x;
+  for (int a = 0; a < lv.q; ++a)
+    for (int e = 0; e < lv.q; ++e) b[lv.zcol[a]] += A.Lambda[l][a * lv.q + e] * A.at[l].m[unit * lv.q + e];
+  for (int64_t child = lv.first[unit]; child < lv.first[unit + 1]; ++child) extents(l + 1, child, b);
 }
 
 inline int ModeFinder::run(int64_t first, int64_t last) {
   for (int64_t index = first; index < last; ++index) {
     const int status = cluster(index);
     if (status != OK) return status;
-    if (A.drop > 0) {
-      A.extent[2 * index] = extent(index, -1);
-      A.extent[2 * index + 1] = extent(index, +1);
-    }
+    const double zero[MAX_EFFECTS + 1] = {0};
+    if (A.drop > 0) extents(0, index, zero);
   }
   return OK;
 }

@@ -60,6 +60,9 @@ struct EvaluateArgs {
   Rule rule[MAX_LEVELS];
   Placement at[MAX_LEVELS];  // read only here
   bool want_score, want_information, want_moments, want_movement;
+  // drop > 0, with one effect per group at the lowest level: the nodes there, from -1 to 1, span the range over which
+  // the log integrand is within `drop` of its top, found for every group and every choice of nodes above.
+  double drop;
   double* cluster_loglik;    // (clusters)
   double* cluster_score;     // (clusters, p + m) or null
   double* moment_mean[MAX_LEVELS];  // (n_units, q) posterior mean of u
@@ -74,9 +77,9 @@ struct ModesArgs {
   Placement at[MAX_LEVELS];  // m is read as the start; all is written
   double tolerance;          // Newton decrement at which to stop
   int max_iterations;
-  // drop > 0: also find, for one level with one effect, where the log integrand has fallen by drop
+  // drop > 0: also find that range for every group of the lowest level, given the modes above.
   double drop;
-  double* extent;  // (n_units, 2)
+  double* extent;  // (groups, 2)
 };
 
 struct MovementArgs {

@@ -8,7 +8,7 @@ from bridge import engine
 
 import oracle
 from melogit import kernel
-from melogit.likelihood.nested import evaluate, trapezoid_nodes, trapezoid_rules
+from melogit.likelihood.nested import evaluate, trapezoid, trapezoid_rules
 
 SHAPES = [(1,), (2,), (3,), (1, 1), (2, 1), (1, 2), (2, 2), (1, 1, 1), (2, 1, 1), (1, 2, 1)]
 BIG = [(3, 1), (1, 3), (2, 2, 1), (1, 1, 1, 1), (4,)]
@@ -171,8 +171,26 @@ def test_trapezoidal_rule_converges_where_gauss_hermite_does_not(sd):
     beta, x = np.array([0.3, -0.5]), np.array([0.3, -0.5, sd])
     fine = [oracle.trapezoid(1, 0.002 / max(sd, 1), 13.0)]
     exact = np.real(oracle.log_likelihood(design, beta, [np.array([[sd]])], fine, oracle.at_prior(design)))
-    e = engine(design)
-    placed = trapezoid_nodes(e.nested, e.inside(x), kernel.new_nodes(e.nested.problem))
-    assert placed is not None
-    value = evaluate(e.nested, e.inside(x), trapezoid_rules(placed.points), placed.nodes).loglik
-    assert value == pytest.approx(exact, abs=2e-6)
+    assert by_trapezoid(engine(design), x, (), spacing=1.0) == pytest.approx(exact, abs=1e-4)
+    assert by_trapezoid(engine(design), x, (), spacing=0.5) == pytest.approx(exact, abs=2e-7)
+
+
+def by_trapezoid(e, x, upper, spacing):
+    found = trapezoid(e.nested, e.inside(x), kernel.new_nodes(e.nested.problem), spacing)
+    assert found is not None
+    rules = trapezoid_rules(e.nested, (*upper, found.points))
+    return evaluate(e.nested, e.inside(x), rules, found.modes, ranged=True).loglik
+
+
+@pytest.mark.parametrize("sd", [1.0, 5.0])
+def test_trapezoidal_rule_below_another_level(sd):
+    """Ranges are found anew for every choice of nodes above: with enough of those, the exact integral again."""
+    rng = np.random.default_rng(21)
+    top, g = np.repeat(np.arange(4), 15), np.repeat(np.arange(20), 3)
+    X = np.column_stack([np.ones(60), rng.normal(size=60)])
+    design = oracle.make_design(rng.integers(0, 2, 60), X, [top, g], [np.ones(60), np.ones(60)])
+    beta, x = np.array([0.3, -0.5]), np.array([0.3, -0.5, 0.8, sd])
+    fine = [oracle.trapezoid(1, 0.1, 9.0), oracle.trapezoid(1, 0.05 / sd, 9.0)]
+    roots = [np.array([[0.8]]), np.array([[sd]])]
+    exact = np.real(oracle.log_likelihood(design, beta, roots, fine, oracle.at_prior(design)))
+    assert by_trapezoid(engine(design), x, (31,), spacing=0.5) == pytest.approx(exact, abs=1e-6)

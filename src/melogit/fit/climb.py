@@ -33,6 +33,10 @@ Log = Callable[[TraceRow], None]
 
 # With several random effects per row, so many first steps are taken with so many points per dimension.
 FIRST_POINTS, FIRST_STEPS = 3, 5
+# "auto" takes at most so many steps with few points before it goes over to a better rule.
+NEAR_STEPS = 8
+# Closer than this (relative to what the integrand needs) the trapezoidal rule gains nothing.
+LEAST_SPACING = 0.3
 # Rungs that "auto" climbs where the trapezoidal rule does not apply.
 LADDER = (7, 11, 17, 25, 37, 55, 81, 121)
 # The check of a rule uses twice its points; in several dimensions fewer, so that it takes at most this many times the
@@ -81,7 +85,7 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
         return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=False)
     if settings.method in ("mvaghermite", "ghermite", "mcaghermite"):
         return _raise_points(nested, settings, logistic, log, settings.method)
-    if nested.problem.n_effects == (1,):
+    if nested.problem.n_effects[-1] == 1 and paths_per_row(nested, (LADDER[0],) * levels) <= MAX_PATHS / 10:
         return _by_trapezoid(nested, settings, logistic, log)
     if paths_per_row(nested, (LADDER[0],) * levels) > MAX_PATHS:
         by = Integrator("laplace", (1,) * levels)
@@ -149,52 +153,67 @@ def _raise_points(nested: Nested, settings: Settings, logistic: Logistic, log: L
 
 
 def _climb_ladder(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
-    """Nodes at mode and curvature: one Newton step per rung until a rung changes nothing, then to the top."""
+    """Nodes at mode and curvature: one Newton step per rung until a rung changes nothing, then to the top.
+
+    The lowest level climbs first: its groups have the fewest rows, so their integrands are the least Gaussian. The
+    levels above follow only where the final check fails.
+    """
     levels = len(nested.problem.n_units)
-    rungs = [k for k in LADDER if paths_per_row(nested, (k,) * levels) <= MAX_PATHS]
-    by = Integrator("curvature", (rungs[0],) * levels)
+    by = Integrator("curvature", (LADDER[0],) * levels)
     x, placed = _near(nested, by, settings, logistic, log)
-    best = _maximum(nested, by, x, placed, settings, log, tolerance=1e-2)
+    few = replace(settings, max_iterations=min(NEAR_STEPS, settings.max_iterations))
+    best = _maximum(nested, by, x, placed, few, log, tolerance=1e-2)
     here, step, errors = best.at, best.polish, (np.inf, np.inf)
-    if best.ending is not Ending.CONVERGED or len(rungs) == 1:
-        best = _maximum(nested, by, here.x, here.payload, settings, log)
-        return _finish(nested, by, best, settings, automatic=True)
-    for k in rungs[1:]:
-        by = Integrator("curvature", (k,) * levels)
-        there = objective(nested, by, here.x + step, here.payload)
-        if not there.ok:
-            best = _maximum(nested, by, here.x, here.payload, settings, log)
+    upper, lowest, summit = 0, 1, None
+    while max(upper, lowest) < len(LADDER):
+        rung = Integrator("curvature", (*(LADDER[upper],) * (levels - 1), LADDER[lowest]))
+        if paths_per_row(nested, rung.points) > MAX_PATHS:
             break
+        there = objective(nested, rung, here.x + step, here.payload)
+        if not there.ok:
+            break
+        by = rung
         change = there.value - (here.value + here.gradient @ step + 0.5 * step @ here.hessian @ step)
         step = -np.linalg.lstsq(there.hessian, there.gradient, rcond=None)[0]
         moved = largest_shift(nested, there.x, there.hessian, there.gradient)
         # The error falls about geometrically: what is left at this rung is the last change times its own ratio.
         left = [new * min(1.0, new / old) for new, old in zip((abs(change), moved), errors, strict=True)]
-        here, errors = there, (max(abs(change), 1e-300), max(moved, 1e-300))
-        if max(left) < settings.tolerance / 2 or k == rungs[-1]:
+        here, errors, lowest = there, (max(abs(change), 1e-300), max(moved, 1e-300)), lowest + 1
+        if max(left) < settings.tolerance / 2:
             best = _maximum(nested, by, here.x, here.payload, settings, log, tolerance=1e-8)
             summit = _finish(nested, by, best, settings, automatic=True)
-            if summit.integration.accurate or best.ending is not Ending.CONVERGED or k == rungs[-1]:
+            if summit.integration.accurate or best.ending is not Ending.CONVERGED:
                 return summit
-            here, step = best.at, best.polish
-    return _finish(nested, by, best, settings, automatic=True)
+            here, step, errors, upper = best.at, best.polish, (np.inf, np.inf), upper + 1
+    if summit is not None and summit.by == by:
+        return summit
+    return _finish(nested, by, _maximum(nested, by, here.x, here.payload, settings, log), settings, automatic=True)
 
 
 def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> Summit:
-    """One random effect per group: come near with a few Gauss-Hermite points, finish with the trapezoidal rule."""
-    near = Integrator("curvature", (LADDER[0],))
-    x, placed = starting_point(nested, near, logistic, log)
-    rough = _maximum(nested, near, x, placed, settings, log, tolerance=1e-2)
-    x, placed = (
-        (rough.at.x + rough.polish, Placed(rough.at.payload.nodes)) if rough.ending is Ending.CONVERGED else (x, placed)
-    )
-    by = Integrator("trapezoid", (0,))
-    while True:
+    """Come near with few Gauss-Hermite points, finish with the trapezoidal rule at the lowest level.
+
+    For one random effect per group there. Where the check fails, the levels above get more points and the lowest
+    closer ones.
+    """
+    levels = len(nested.problem.n_units)
+    near = Integrator("curvature", (LADDER[0],) * levels)
+    x, placed = _near(nested, near, settings, logistic, log)
+    few = replace(settings, max_iterations=min(NEAR_STEPS, settings.max_iterations))
+    rough = _maximum(nested, near, x, placed, few, log, tolerance=1e-2)
+    x, placed = rough.at.x + rough.polish, Placed(rough.at.payload.nodes)
+    summit = None
+    for upper in LADDER if levels > 1 else LADDER[:3]:
+        spacing = likelihood.TRAPEZOID_SPACING * LADDER[0] / upper
+        by = Integrator("trapezoid", (*(upper,) * (levels - 1), 0), max(spacing, LEAST_SPACING))
         best = _maximum(nested, by, x, placed, settings, log)
         summit = _finish(nested, by, best, settings, automatic=True)
-        if summit.integration.accurate or best.ending is not Ending.CONVERGED or by.spacing < 0.2:
-            return summit
-        by, x, placed = replace(by, spacing=by.spacing / 2), summit.x, Placed(summit.nodes)
+        x, placed = summit.x, Placed(summit.nodes)
+        cost = paths_per_row(nested, (*(2 * upper,) * (levels - 1), 2 * summit.integration.points[-1]))
+        if summit.integration.accurate or best.ending is not Ending.CONVERGED or cost > CHECK_FACTOR * MAX_PATHS:
+            break
+    assert summit is not None
+    return summit
 
 
 def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *, automatic: bool) -> Summit:
@@ -242,7 +261,7 @@ def certify(
 
 def _finer(nested: Nested, by: Integrator, points: tuple[int, ...]) -> Integrator | None:
     if by.method == "trapezoid":
-        return replace(by, spacing=by.spacing / 2)
+        return Integrator("trapezoid", (*(2 * k + 1 for k in points[:-1]), 0), by.spacing / 2)
     method = {"laplace": "curvature", "mcaghermite": "curvature"}.get(by.method, by.method)
     wanted = tuple(2 * k + 1 if k > 1 else 7 for k in points)
     least = tuple(k + 2 for k in points)
@@ -284,7 +303,14 @@ def posterior(nested: Nested, summit: Summit) -> tuple[list[FloatArray], list[Fl
     grid = place(nested, summit.by, x, start)
     if grid is not None:
         found = likelihood.evaluate(
-            nested, x, grid.rules, grid.nodes, score=False, information=False, moments=True
+            nested,
+            x,
+            grid.rules,
+            grid.nodes,
+            score=False,
+            information=False,
+            moments=True,
+            ranged=summit.by.method == "trapezoid",
         ).evaluation
         if found.means is not None and found.covs is not None and np.isfinite(found.loglik):
             return found.means, found.covs, modes

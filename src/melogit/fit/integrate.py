@@ -27,7 +27,7 @@ class Integrator:
         ``mvaghermite``, ``mcaghermite``, ``ghermite``, ``laplace``; ``curvature`` (nodes at mode and curvature, but
         score and information at fixed nodes: what "auto" climbs with) or ``trapezoid``.
     points : tuple of int
-        Per dimension, one entry per level. For ``trapezoid`` found at every evaluation.
+        Per dimension, one entry per level. For ``trapezoid`` the last is found at every evaluation.
     spacing : float
         Relative step of the trapezoidal rule.
     """
@@ -92,10 +92,11 @@ class Grid:
 def place(nested: Nested, by: Integrator, x: FloatArray, start: Nodes) -> Grid | None:
     """Place nodes for the parameters ``x`` (``mvaghermite``: take those given); None where it cannot be done."""
     if by.method == "trapezoid":
-        found = likelihood.trapezoid_nodes(nested, x, start, by.spacing)
+        found = likelihood.trapezoid(nested, x, start, by.spacing)
         if found is None or found.points > MOST_TRAPEZOID_POINTS:
             return None
-        return Grid(found.nodes, likelihood.trapezoid_rules(found.points), (found.points,), found.modes)
+        points = (*by.points[:-1], found.points)
+        return Grid(found.modes, likelihood.trapezoid_rules(nested, points), points, found.modes)
     rules = likelihood.hermite_rules(nested, by.points)
     if by.method == "ghermite":
         start = kernel.new_nodes(nested.problem, spread=True)
@@ -110,9 +111,15 @@ def evaluate_on(
     nested: Nested, by: Integrator, x: FloatArray, grid: Grid, *, information: bool = True, moments: bool = False
 ) -> Point:
     """Evaluate the likelihood at ``x`` on nodes that were placed for it."""
-    moving = by.method in ("mcaghermite", "laplace")
     return likelihood.evaluate(
-        nested, x, grid.rules, grid.nodes, information=information, moments=moments, moving=moving
+        nested,
+        x,
+        grid.rules,
+        grid.nodes,
+        information=information,
+        moments=moments,
+        moving=by.method in ("mcaghermite", "laplace"),
+        ranged=by.method == "trapezoid",
     )
 
 

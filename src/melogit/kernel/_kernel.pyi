@@ -30,6 +30,7 @@ def evaluate(
     cluster_score: NDArray[Any] | None,
     score: bool,
     information: bool,
+    drop: float,
     moments: tuple[Any, Any] | None,
     bar: list[list[Any]] | None,
     threads: int,

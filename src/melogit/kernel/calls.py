@@ -169,6 +169,7 @@ def evaluate(
     clusters: bool = False,
     moments: bool = False,
     placement: bool = False,
+    drop: float = 0.0,
 ) -> Evaluation:
     """Log-likelihood and what else is asked for, at given nodes.
 
@@ -182,6 +183,9 @@ def evaluate(
     clusters, moments, placement : bool
         Also the score of every top-level cluster; posterior moments and the placement from them; the derivative of
         the log-likelihood in the placement.
+    drop : float
+        With one effect per group at the lowest level: nodes there run from -1 to 1 over the range in which the log
+        integrand is within ``drop`` of its top, found for every group and every choice of nodes above.
     """
     P = problem.n_parameters
     total = np.empty(1 + P + P * P)
@@ -205,6 +209,7 @@ def evaluate(
         cluster_score,
         score,
         information,
+        drop,
         (next_nodes, mean_cov) if moments else None,
         bar,
         problem.threads,
@@ -244,14 +249,15 @@ def modes(
     tolerance : float
         Stop when the Newton decrement (squared length of the step in posterior standard deviations) is below it.
     drop : float
-        With one level and one effect: also return where the log integrand has fallen by this much, (G, 2).
+        With one effect per group at the lowest level: also return where the log integrand has fallen by this much,
+        (G, 2), given the modes above.
 
     Returns
     -------
     ok, nodes, extent
     """
     nodes = [[m.copy(), np.empty_like(K), np.empty_like(C)] for m, K, C in start]
-    extent = np.empty((problem.n_units[0], 2)) if drop > 0 else None
+    extent = np.empty((problem.n_units[-1], 2)) if drop > 0 else None
     status = _kernel.modes(
         problem.handle,
         eta0,

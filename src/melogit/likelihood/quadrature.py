@@ -30,11 +30,11 @@ def gauss_hermite(points: int, q: int) -> Rule:
 
 
 @lru_cache(maxsize=64)
-def trapezoid(points: int, q: int) -> Rule:
-    r"""Equally spaced nodes on $[-1, 1]^q$: the trapezoidal rule, which converges like $\exp(-2\pi d/h)$ here."""
+def equally_spaced(points: int) -> Rule:
+    r"""Equally spaced nodes on $[-1, 1]$: the trapezoidal rule, which converges like $\exp(-2\pi d/h)$ here."""
     z = np.linspace(-1.0, 1.0, points)
     log_w = np.full(points, np.log(2.0 / (points - 1)) - 0.5 * np.log(2 * np.pi))
-    return _tensor(z, log_w, q)
+    return _tensor(z, log_w, 1)
 
 
 def _hermite(points: int) -> tuple[np.ndarray, np.ndarray]:
