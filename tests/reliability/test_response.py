@@ -97,8 +97,10 @@ def test_had_rows_with_zero_trials(clean):
     """They stay, contribute nothing, are not counted as observations, and the table says so."""
     data = clean.assign(n=5, k=np.random.default_rng(0).integers(0, 6, len(clean)))
     data.loc[:9, ["k", "n"]] = 0
-    fit = me.melogit("k ~ x + (1 | g)", data, trials="n")
-    without = me.melogit("k ~ x + (1 | g)", data.iloc[10:], trials="n")
+    options = {"trials": "n", "method": "mcaghermite", "intpoints": 7}
+    fit = me.melogit("k ~ x + (1 | g)", data, **options)
+    # Without them the first group is gone; its integral, that of the prior, is 1.
+    without = me.melogit("k ~ x + (1 | g)", data.iloc[10:], **options)
     assert fit.llf == pytest.approx(without.llf, abs=1e-9)
     assert fit.nobs == len(clean) - 10
     assert fit.bic == pytest.approx(without.bic, abs=1e-8)

@@ -35,6 +35,8 @@ Log = Callable[[TraceRow], None]
 FIRST_POINTS, FIRST_STEPS = 3, 5
 # "auto" takes at most so many steps with few points before it goes over to a better rule.
 NEAR_STEPS = 8
+# Newton decrement at which "auto" ends: so small that different paths to the maximum give the same digits.
+TIGHT = 1e-12
 # Closer than this (relative to what the integrand needs) the trapezoidal rule gains nothing.
 LEAST_SPACING = 0.3
 # Rungs that "auto" climbs where the trapezoidal rule does not apply.
@@ -206,7 +208,7 @@ def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: L
     for upper in LADDER if levels > 1 else LADDER[:3]:
         spacing = likelihood.TRAPEZOID_SPACING * LADDER[0] / upper
         by = Integrator("trapezoid", (*(upper,) * (levels - 1), 0), max(spacing, LEAST_SPACING))
-        best = _maximum(nested, by, x, placed, settings, log)
+        best = _maximum(nested, by, x, placed, settings, log, tolerance=TIGHT)
         summit = _finish(nested, by, best, settings, automatic=True)
         x, placed = summit.x, Placed(summit.nodes)
         cost = paths_per_row(nested, (*(2 * upper,) * (levels - 1), 2 * summit.integration.points[-1]))
