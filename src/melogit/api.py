@@ -14,7 +14,7 @@ from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.fit import Settings, fit_design
 from melogit.fit.settings import MAX_POINTS, METHODS
-from melogit.formula import build_design
+from melogit.formula import build
 from melogit.inference import critical_value
 from melogit.report.progress import iteration_display
 from melogit.results import Results
@@ -118,11 +118,11 @@ def melogit(
         "threads": None if threads is None else _positive("threads", threads),
     }
     columns = {"trials": trials, "weights": weights, "offset": offset}
-    design = build_design(formula, data, covariance=covariance, event=event, missing=missing, **columns)
+    design, recipe = build(formula, data, covariance=covariance, event=event, missing=missing, **columns)
     _check_levels(checked["intpoints"], design)
     with iteration_display(progress) as show:
         fit = fit_design(design, Settings(**checked, progress=show))
-    results = Results(fit, design, level)
+    results = Results(fit, design, level, recipe=recipe)
     return results if vce == "oim" else with_vce(results, column_of(data, cluster))
 
 

@@ -160,6 +160,24 @@ def convert(column: Column, values: pd.Series, rows: Rows) -> Values:
     return array
 
 
+def factor_levels(recipe: Recipe, name: str) -> tuple[Level, ...] | None:
+    """Return the levels of a predictor that acts as a factor (text, categories, True/False, ``C(number)``), or None."""
+    column = recipe.column(name)
+    if column.kind != "number":
+        return column.levels
+    found: tuple[Level, ...] | None = None
+    for spec in (recipe.fixed, *recipe.random):
+        if spec is None:
+            continue
+        for factor, variables in spec.factor_variables.items():
+            if name in {str(v) for v in variables}:
+                levels = spec.encoder_state.get(factor.expr, (None, {}))[1].get("categories")
+                if levels is None or not all(isinstance(v, (int, float, np.number)) for v in levels):
+                    return None
+                found = tuple(float(v) for v in levels)
+    return found
+
+
 def level_of(column: Column, value: object) -> Level:
     """Find the level of a category that a user means: by value, or by its text.
 
@@ -192,6 +210,13 @@ def constant(column: Column, value: object, n: int) -> Values:
     if isinstance(value, (bool, np.bool_, str)) or not np.isscalar(value) or not np.isfinite(cast(float, value)):
         raise DataError(f"'{column.name}' is a number in this model and cannot be set to {value!r}.")
     return np.full(n, float(cast(float, value)))
+
+
+def from_codes(column: Column, levels: Sequence[Level], codes: NDArray) -> Values:
+    """Make a factor's column from the numbers of its levels."""
+    if column.kind == "category":
+        return pd.Categorical.from_codes(codes, categories=list(levels))
+    return np.array(levels)[codes]
 
 
 # ---------------------------------------------------------------------------------------------- matrices
@@ -264,7 +289,7 @@ def _subset(spec: ModelSpec, names: Sequence[str], values: Mapping[str, Values],
     terms = list(variables_of(spec, names))
     if not terms:
         return {}
-    part = spec.subset(terms, _ordering="none")
+    part = spec.subset(terms, ordering="none")
     at = [i for term in part.formula for i in spec.term_indices[term]]
     array = encode_again(part, values, n)
     return {i: array[:, k] for k, i in enumerate(at)}

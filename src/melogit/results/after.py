@@ -221,13 +221,14 @@ def _over_column(name: str, design: Design, recipe: Recipe) -> NDArray:
         return np.array([label(v) for v in distinct], dtype=object)[codes]
     known = [term.factor.name for term in design.terms] + list(recipe.sample)
     raise DataError(
-        f"over='{name}' is not in the model, whose columns are {', '.join(known)}. For another column give data= as well."
+        f"over='{name}' is not in the model, whose columns are {', '.join(known)}. For another column give data= "
+        "as well."
     )
 
 
 def _groups(
     over: list[str], extra: dict[str, NDArray], rows: EffectRows
-) -> tuple[list[NDArray[np.int64] | None], list[dict[str, object]]]:
+) -> tuple[Sequence[NDArray[np.int64] | None], Sequence[Mapping[str, object]]]:
     if not over:
         return [None], [{}]
     table = pd.DataFrame({name: extra[name] for name in over})
@@ -253,7 +254,7 @@ def _sorting(key: Any) -> tuple:
 
 
 def _labels(
-    settings: list[dict[str, object]], targets: Sequence[Any], groups: list[dict[str, object]]
+    settings: list[dict[str, object]], targets: Sequence[Any], groups: Sequence[Mapping[str, object]]
 ) -> list[dict[str, object]]:
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     out = []

@@ -11,19 +11,22 @@ import numpy as np
 import pandas as pd
 
 from melogit.design import Design
+from melogit.effects.posterior import Posterior
 from melogit.errors import ModelError
 from melogit.fit.types import Fit, Integration
+from melogit.formula.recipe import Recipe
 from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_value, joint_wald
 from melogit.report import Summary, count, number
 from melogit.results import inferences, tables
 from melogit.results.overview import summarise
+from melogit.results.predictions import Predictions
 from melogit.results.questions import Questions
 from melogit.results.tidy import tidy_table
 from melogit.storage import save_fit
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Results(Questions):
+class Results(Questions, Predictions):
     """A fitted mixed-effects logistic regression.
 
     Names follow statsmodels. Tables over parameters list the fixed effects first, then variances and covariances of
@@ -39,6 +42,10 @@ class Results(Questions):
         Confidence level of tables that are not asked for another.
     oim : Fit or None
         Where the tables have robust standard errors: the fit with those from the observed information.
+    recipe : Recipe or None
+        How the matrices are built from new data.
+    posterior : Posterior or None
+        Of the groups; None while it can be computed from the data.
 
     Examples
     --------
@@ -54,6 +61,8 @@ class Results(Questions):
     design: Design | None = None
     level: float = 0.95
     oim: Fit | None = None
+    recipe: Recipe | None = None
+    posterior: Posterior | None = None
 
     def __post_init__(self) -> None:
         critical_value(self.level)

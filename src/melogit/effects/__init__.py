@@ -1,0 +1,1 @@
+"""A fit and rows -> predictions, margins, residuals, posteriors of new groups. Arrays only."""

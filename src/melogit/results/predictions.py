@@ -1,0 +1,207 @@
+"""The methods of ``Results`` that work on rows: each calls the function that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from melogit.results import after, answers
+from melogit.results.margins import Margins
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from melogit.design import Design
+    from melogit.effects.posterior import Posterior
+    from melogit.fit.types import Fit
+    from melogit.formula.recipe import Recipe
+
+Kind = Literal["mu", "mu_fixed", "marginal", "xb", "eta"]
+
+
+class Predictions:
+    """Predictions, residuals, margins and posteriors of new groups."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        fit: Fit
+        design: Design | None
+        level: float
+        recipe: Recipe | None
+        posterior: Posterior | None
+
+        def _level(self, level: float | None) -> float: ...
+
+    def predict(
+        self,
+        newdata: Any = None,
+        kind: Kind = "mu",
+        *,
+        std_err: bool = False,
+        level: float | None = None,
+        draws: int | None = None,
+        seed: int | None = None,
+        offset: ArrayLike | None = None,
+    ) -> pd.Series | pd.DataFrame:
+        """Predict rows: those of the fit, or new ones.
+
+        Parameters
+        ----------
+        newdata : data frame or path, optional
+            By default the rows of the fit. Rows that lack a value get NaN.
+        kind : {"mu", "mu_fixed", "marginal", "xb", "eta"}
+            ``mu``: probability at the posterior means of the row's groups; what is not known of the row (a new
+            doctor, in a known hospital or a new one) is averaged over. ``mu_fixed``: probability with all random
+            effects 0. ``marginal``: probability averaged over all random effects. ``xb``: linear predictor of the
+            fixed part, offset included. ``eta``: linear predictor with the posterior means, 0 for new groups.
+        std_err : bool
+            Return a table with ``std_err, ci_low, ci_high`` too: delta method over fixed effects and variances, and
+            for ``mu`` and ``eta`` the posterior uncertainty of the groups' effects. Intervals of probabilities are
+            symmetric in the log odds.
+        level : float, optional
+        draws : int, optional
+            Return that many draws from the approximate distribution of the prediction in place of it, one column
+            each; ``seed`` makes them repeatable.
+        offset : array, optional
+            For new data of a model whose offset was given as numbers.
+
+        Returns
+        -------
+        Series or DataFrame
+            With the index of the data.
+
+        Raises
+        ------
+        DataError
+            A column that is missing or of another type, a level of a factor that the fitted data did not have.
+
+        Examples
+        --------
+        >>> import melogit as me
+        >>> fit = me.melogit("purchase ~ minutes + (1 | consumer)", me.load_dataset("retail"))
+        >>> fit.predict({"minutes": [10.0], "consumer": ["nobody yet"]}).round(3).tolist()
+        [...]
+        """
+        model = after.Model(self.fit, self.design, self.recipe, self.posterior)
+        how = answers.Prediction(kind, std_err, self._level(level), draws, seed, offset)
+        return answers.predict_rows(model, newdata, how)
+
+    def residuals(
+        self,
+        kind: Literal["response", "pearson", "deviance", "anscombe", "quantile"] = "response",
+        *,
+        fitted: Kind = "mu",
+        seed: int | None = None,
+    ) -> pd.Series:
+        """Compute residuals of the rows of the fit.
+
+        Parameters
+        ----------
+        kind : {"response", "pearson", "deviance", "anscombe", "quantile"}
+            ``quantile`` (randomised, ``seed``) is standard normal if the model is right and ``fitted`` describes the
+            rows as they arose.
+        fitted : {"mu", "mu_fixed", "marginal"}
+            The probabilities that outcomes are compared with.
+
+        Returns
+        -------
+        Series
+            With the index of the data; NaN for rows with zero trials.
+        """
+        model = after.Model(self.fit, self.design, self.recipe, self.posterior)
+        return answers.find_residuals(model, kind, fitted, seed)
+
+    def update(self, newdata: Any, *, trials: str | int | None = None, offset: ArrayLike | None = None) -> Self:
+        """Learn about groups from their own data, with the estimates as they are: nothing is refitted.
+
+        Parameters
+        ----------
+        newdata : data frame or path
+            Rows with outcomes of groups that the fit did not have, at the top level: new hospitals with their
+            doctors. ``predict`` of what is returned knows them.
+        trials : str or int, optional
+            As in the fit, for counts of successes.
+        offset : array, optional
+            For a model whose offset was given as numbers.
+
+        Returns
+        -------
+        Results
+            The same estimates; ``random_effects()`` and ``predict`` know the new groups too.
+
+        Raises
+        ------
+        DataError
+            A group that the fit has already: its old rows would have to be counted again.
+        """
+        model = after.Model(self.fit, self.design, self.recipe, self.posterior)
+        return answers.with_new_groups(self, model, newdata, trials, offset)
+
+    def margins(
+        self,
+        at: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        dydx: str | Sequence[str] | None = None,
+        eyex: str | Sequence[str] | None = None,
+        eydx: str | Sequence[str] | None = None,
+        dyex: str | Sequence[str] | None = None,
+        over: str | Sequence[str] | None = None,
+        contrast: Literal["pairwise", "reference", "adjacent"] | None = None,
+        adjust: Literal["none", "bonferroni", "sidak", "holm", "scheffe", "tukey"] = "none",
+        kind: Literal["marginal", "fixed", "conditional"] = "marginal",
+        atmeans: bool = False,
+        weights: str | ArrayLike | None = None,
+        data: Any = None,
+        intpoints: int | None = None,
+        level: float | None = None,
+    ) -> Margins:
+        """Average predictions or effects over the rows of the fit, as Stata's ``margins`` does.
+
+        Parameters
+        ----------
+        at : dict or list of dict, optional
+            Values that predictors are set to in every row: a number or level, several, ``"levels"`` (all levels of a
+            factor), ``"mean"``, ``"median"``, ``"min"``, ``"max"`` or a percentile such as ``"p25"``. All
+            combinations of a dict are used; a list of dicts gives several grids.
+        dydx, eyex, eydx, dyex : str or list of str, optional
+            Average effects of these predictors (``"*"``: all) in place of predictions: derivatives for numbers,
+            differences from the base level for factors; or elasticities and semi-elasticities.
+        over : str or list of str, optional
+            Average within the groups of these columns: predictors or grouping factors, with ``data`` any column.
+        contrast : {"pairwise", "reference", "adjacent"}, optional
+            Return the differences of the margins; see ``Margins.contrast``.
+        adjust : str
+            Adjustment of the contrasts for their number.
+        kind : {"marginal", "fixed", "conditional"}
+            Averaged over the random effects; with random effects 0; or at the posterior means of the groups (with
+            their uncertainty).
+        atmeans : bool
+            Predict once, with all other predictors at their means (factors at the shares of their levels).
+        weights : str or array, optional
+            Weights of the rows in the average. By default the frequency weights of the fit.
+        data : data frame or path, optional
+            Average over these rows instead.
+        intpoints : int, optional
+            Gauss-Hermite points of the average over the random effects; 7 gives Stata's digits. By default exact.
+        level : float, optional
+
+        Returns
+        -------
+        Margins
+            ``table``, ``cov``, ``contrast()``, ``effect()``, ``plot()``.
+
+        Examples
+        --------
+        >>> import melogit as me
+        >>> fit = me.melogit("purchase ~ minutes + member + (1 | consumer)", me.load_dataset("retail"))
+        >>> list(fit.margins(at={"member": "levels"}).table.columns)
+        ['member', 'margin', 'std_err', 'z', 'p', 'ci_low', 'ci_high']
+        """
+        measures = {"dydx": dydx, "eyex": eyex, "eydx": eydx, "dyex": dyex}
+        asked = after.Asked(at, measures, over, kind, atmeans, weights, data, intpoints, self._level(level))
+        found = after.find_margins(after.Model(self.fit, self.design, self.recipe, self.posterior), asked)
+        return found if contrast is None else found.contrast(contrast, adjust)
