@@ -22,7 +22,7 @@ from melogit.errors import (
     ModelError,
     SeparationWarning,
 )
-from melogit.results import Results, compare, lrtest
+from melogit.results import Results, compare, lrtest, variance_change
 from melogit.stata import StataResults, stata, to_formula, to_stata
 
 try:
@@ -53,4 +53,5 @@ __all__ = [
     "stata",
     "to_formula",
     "to_stata",
+    "variance_change",
 ]

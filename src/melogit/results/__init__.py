@@ -1,6 +1,6 @@
 """What the user holds after a fit."""
 
-from melogit.results.comparisons import compare, lrtest
+from melogit.results.comparisons import compare, lrtest, variance_change
 from melogit.results.results import Results
 
-__all__ = ["Results", "compare", "lrtest"]
+__all__ = ["Results", "compare", "lrtest", "variance_change"]

@@ -13,6 +13,7 @@ from melogit.inference import LikelihoodRatio
 from melogit.inference.model_test import likelihood_ratio, parametric_bootstrap
 from melogit.inference.nesting import check_comparable
 from melogit.results.inferences import needs_data
+from melogit.results.measures import variance_change as change_of_variance
 from melogit.results.results import Results
 
 
@@ -107,6 +108,31 @@ def compare(*models: Results, names: Sequence[str] | None = None, seed: int = 0)
     table["lr_p"] = [test.p for test in tests]
     table["lr_kind"] = [test.kind for test in tests]
     return table
+
+
+def variance_change(before: Results, after: Results) -> pd.DataFrame:
+    """Proportional change of each intercept variance (``before, after, proportional_change``).
+
+    How much of the variation between groups the added predictors account for. Predictors that vary within groups
+    also stretch the scale of a logistic model, so that the variance can grow and the change be negative.
+
+    Parameters
+    ----------
+    before, after : Results
+        The model without and with the predictors, fitted to the same rows.
+
+    Examples
+    --------
+    >>> import melogit as me
+    >>> data = me.load_dataset("hospital")
+    >>> one = me.melogit("remission ~ Age + (1 | DID)", data)
+    >>> two = me.melogit("remission ~ Age + CancerStage + (1 | DID)", data)
+    >>> list(me.variance_change(one, two).columns)
+    ['before', 'after', 'proportional_change']
+    """
+    _check(before, after)
+    check_comparable(before.fit, after.fit, before.design, after.design)
+    return change_of_variance(before.fit, after.fit)
 
 
 def _check(a: Any, b: Any) -> None:

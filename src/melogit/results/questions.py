@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from melogit.errors import ModelError
 from melogit.inference import Wald
-from melogit.results import inferences
+from melogit.results import figures, inferences, measures, profiles
 
 if TYPE_CHECKING:
     from melogit.design import Design
@@ -26,6 +27,7 @@ class Questions:
         fit: Fit
         design: Design | None
         level: float
+        oim: Fit | None
 
         def _level(self, level: float | None) -> float: ...
 
@@ -156,9 +158,112 @@ class Questions:
         """
         return inferences.pairwise_table(self.fit, term, self._level(level), adjust, odds_ratios)
 
+    def profile(self, parameter: str, points: int = 8, level: float | None = None) -> profiles.ProfileCurve:
+        """Profile likelihood of a coefficient, a variance or a covariance: curve and interval, with ``plot()``.
+
+        Parameters
+        ----------
+        parameter : str
+        points : int
+            Points of the curve on each side of the estimate.
+        level : float, optional
+
+        Examples
+        --------
+        >>> import melogit as me
+        >>> fit = me.melogit("remission ~ Age + (1 | HID)", me.load_dataset("hospital"))
+        >>> profile = fit.profile("HID:var(Intercept)")
+        >>> profile.ci_low < profile.estimate < profile.ci_high
+        True
+        """
+        design = inferences.needs_data(self.design, "profile()")
+        return profiles.curve(design, self.oim or self.fit, parameter, self._level(level), points)
+
+    def confint(
+        self,
+        kind: Literal["wald", "profile"] = "wald",
+        parameters: str | Sequence[str] | None = None,
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """Confidence intervals (``ci_low, ci_high``), of all parameters or those named.
+
+        Parameters
+        ----------
+        kind : {"wald", "profile"}
+            ``wald`` as in ``conf_int``. ``profile``: where the log-likelihood, maximised over all else, has fallen by
+            half a chi-squared quantile; better than Wald for variances and in small samples. Where the data allow a
+            variance of 0, its lower limit is 0.
+        parameters : str or sequence of str, optional
+        level : float, optional
+        """
+        if kind not in ("wald", "profile"):
+            raise ModelError(f"kind={kind!r} is not one of 'wald', 'profile'.")
+        if kind == "wald":
+            return profiles.wald_intervals(self.fit, parameters, self._level(level))
+        design = inferences.needs_data(self.design, 'confint(kind="profile")')
+        return profiles.profile_intervals(design, self.oim or self.fit, parameters, self._level(level))
+
     def scores(self) -> pd.DataFrame:
         """Score (derivative of the log-likelihood) of every top-level group in every parameter, at the estimates.
 
         The columns add to zero. Parameters at a boundary have none.
         """
         return inferences.score_table(inferences.needs_data(self.design, "scores()"), self.fit)
+
+    # ------------------------------------------------------------------------------------------- what variances mean
+
+    def median_odds_ratio(self, level: float | None = None) -> pd.DataFrame:
+        """Median odds ratio of each grouping factor (``median_odds_ratio, std_err, ci_low, ci_high``).
+
+        Two rows alike in all but their group, taken at random: half of the time the odds of one are at least this
+        many times those of the other. With several levels, the two groups lie in the same group of the level above.
+        """
+        return measures.median_odds_ratios(self.fit, self._level(level))
+
+    def interval_odds_ratio(
+        self, term: str, group: str | None = None, by: float = 1.0, coverage: float = 0.8
+    ) -> pd.DataFrame:
+        """Interval odds ratio of a predictor that describes groups (``odds_ratio, ior_low, ior_high, opposed_share``).
+
+        Parameters
+        ----------
+        term : str
+            Its coefficient's name.
+        group : str, optional
+            The groups that it describes; all grouping factors by default.
+        by : float
+            Difference in the predictor.
+        coverage : float
+            The share of pairs of groups whose odds ratios lie within; ``opposed_share`` of them point the other way.
+        """
+        return measures.interval_odds_ratios(self.fit, term, group, by, coverage)
+
+    def r2(self) -> pd.Series:
+        """Explained share of the latent variance: ``marginal`` (fixed effects) and ``conditional`` (random ones too).
+
+        Nakagawa and Schielzeth's, with pi^2/3 for the residual and random slopes by Johnson's extension;
+        ``mckelvey_zavoina`` leaves the random effects out of the total.
+        """
+        return measures.r_squared(inferences.needs_data(self.design, "r2()"), self.fit)
+
+    def variance_partition(self) -> pd.DataFrame:
+        """Latent variance by source (``variance, share``): fixed effects, each grouping factor, residual."""
+        return measures.variance_partition(inferences.needs_data(self.design, "variance_partition()"), self.fit)
+
+    # ----------------------------------------------------------------------------------------------------- figures
+
+    def plot_odds_ratios(self, ax: Any = None, level: float | None = None, intercept: bool = False) -> Any:
+        """Forest plot of the odds ratios; returns the matplotlib Axes (``pip install melogit[plot]``).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        level : float, optional
+        intercept : bool
+            Show the odds at the base levels too.
+        """
+        return figures.odds_ratios(self.fit, self._level(level), ax, intercept)
+
+    def plot_variance_partition(self, ax: Any = None) -> Any:
+        """Bar of the latent variance by source; returns the matplotlib Axes (``pip install melogit[plot]``)."""
+        return figures.partition(self.variance_partition(), ax)

@@ -1,0 +1,139 @@
+"""What the variances of the random effects mean: median and interval odds ratios, explained variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from melogit.design import Design
+from melogit.errors import ModelError
+from melogit.fit.types import Fit
+from melogit.inference.icc import LOGISTIC_VARIANCE
+from melogit.inference.wald import log_interval
+
+FloatArray = NDArray[np.float64]
+CONSTANT = "Intercept"
+
+
+def median_odds_ratio(variance: FloatArray, std_err: FloatArray, level: float) -> FloatArray:
+    r"""Median odds ratio between two groups taken at random, the higher against the lower.
+
+    $\mathrm{MOR} = \exp(\sqrt{2 v}\,\Phi^{-1}(0.75))$ is monotone in $v$, so its interval is that of $v$ transformed.
+
+    Parameters
+    ----------
+    variance, std_err : (k,)
+    level : float
+
+    Returns
+    -------
+    (k, 4) : estimate, standard error, interval
+
+    References
+    ----------
+    Larsen, K. and Merlo, J. (2005). Am. J. Epidemiol. 161, 81-88.
+
+    Examples
+    --------
+    >>> median_odds_ratio(np.array([4.0]), np.array([0.4]), 0.95).round(3).tolist()
+    [[6.739, 0.643, 5.637, 8.19]]
+    """
+    factor = float(ndtri(0.75))
+
+    def transformed(v: FloatArray) -> FloatArray:
+        return np.exp(np.sqrt(2 * v) * factor)
+
+    estimate = transformed(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = estimate * factor / np.sqrt(2 * variance)
+        low, high = log_interval(variance, std_err, level)
+        return np.column_stack([estimate, slope * std_err, transformed(low), transformed(high)])
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalOddsRatio:
+    """The middle ``coverage`` of odds ratios between rows of two random groups that differ in a predictor.
+
+    ``opposed`` is the share of those odds ratios on the other side of 1 than the predictor's own.
+    """
+
+    odds_ratio: float
+    low: float
+    high: float
+    opposed: float
+
+
+def interval_odds_ratio(effect: float, variance: float, coverage: float) -> IntervalOddsRatio:
+    """Interval odds ratio of a predictor of groups, ``exp(effect -+ z sqrt(2 variance))``.
+
+    References
+    ----------
+    Larsen, K., Petersen, J. H., Budtz-Jorgensen, E. and Endahl, L. (2000). Biometrics 56, 909-914.
+
+    Examples
+    --------
+    >>> ior = interval_odds_ratio(1.0, 0.5, 0.8)
+    >>> round(ior.low, 4), round(ior.high, 4), round(ior.opposed, 4)
+    (0.7546, 9.7921, 0.1587)
+    """
+    if not 0 < coverage < 1:
+        raise ModelError(f"coverage={coverage!r} must lie between 0 and 1; 0.8 is usual.")
+    spread = np.sqrt(2 * variance)
+    half = float(ndtri(0.5 + coverage / 2)) * spread
+    opposed = float(ndtr(-abs(effect) / spread)) if spread > 0 else 0.0
+    return IntervalOddsRatio(float(np.exp(effect)), float(np.exp(effect - half)), float(np.exp(effect + half)), opposed)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Variance on the latent scale, by source.
+
+    Attributes
+    ----------
+    fixed : float
+        Of the fixed part of the linear predictor over the rows.
+    random : (L,)
+        Of each grouping factor's effects, averaged over the rows (random slopes included).
+    residual : float
+        pi^2 / 3.
+    """
+
+    fixed: float
+    random: FloatArray
+    residual: float
+
+    @property
+    def total(self) -> float:
+        """Sum of all sources."""
+        return self.fixed + float(self.random.sum()) + self.residual
+
+
+def explained_variance(design: Design, fit: Fit) -> Explained:
+    r"""Split the latent variance into fixed part, random effects and residual.
+
+    Random slopes enter by the mean over the rows of $z_i'\Sigma z_i$ (Johnson 2014).
+
+    References
+    ----------
+    Nakagawa, S. and Schielzeth, H. (2013). Methods Ecol. Evol. 4, 133-142.
+    Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
+    """
+    beta = fit.params[: fit.n_fixed]
+    if not np.all(np.isfinite(beta)):
+        raise ModelError(
+            "A coefficient is infinite (separation), and so is the variance it explains: there is no R2. Leave the "
+            "column out, or merge the levels concerned."
+        )
+    weights = design.weights
+    count = float(weights.sum())
+    eta = design.X @ beta
+    centre = float(weights @ eta) / count
+    fixed = float(weights @ (eta - centre) ** 2) / max(count - 1, 1.0)
+    random = [
+        float(weights @ np.einsum("ij,jk,ik->i", data.Z, term.Sigma, data.Z)) / count
+        for data, term in zip(design.terms, fit.terms, strict=True)
+    ]
+    return Explained(fixed, np.array(random), float(LOGISTIC_VARIANCE))
