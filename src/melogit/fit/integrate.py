@@ -170,7 +170,7 @@ def carried_along(nested: Nested, by: Integrator, x: FloatArray, placed: Placed)
 
     Without this, parameters that move by several posterior standard deviations of a large group leave its nodes
     where the integrand is not. Near the maximum, where adaptation is what takes time, two rounds of it alone cost
-    less than two evaluations with information.
+    less than two evaluations with information (with several effects per row; with one they cost the same).
     """
     begin = placed.modes if placed.modes is not None else placed.nodes
     ok, modes = likelihood.mode_nodes(nested, x, begin)
@@ -180,7 +180,7 @@ def carried_along(nested: Nested, by: Integrator, x: FloatArray, placed: Placed)
         [m + new - old, K, C]
         for (m, K, C), (new, _, _), (old, _, _) in zip(placed.nodes, modes, placed.modes, strict=True)
     ]
-    if placed.shift < CLOSE:
+    if placed.shift < CLOSE and sum(nested.problem.n_effects) > 1:
         moved = settle(nested, by, x, moved, rounds=2)
     return moved, modes
 

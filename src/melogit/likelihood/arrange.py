@@ -34,7 +34,10 @@ class Nested:
     offset : (n + 8,)
     constant : float
         Sum of the logs of the binomial coefficients.
+    has_offset : bool
     covariance : CovarianceMap
+    entries_by_parameter : (P, p + m), optional
+        Derivative of the kernel's parameters in ours; None where they are the same.
     to_user : (p + m, p + m)
         Parameters in the user's units = to_user @ parameters here.
     order : (n,) int
@@ -49,7 +52,9 @@ class Nested:
     X: FloatArray
     offset: FloatArray
     constant: float
+    has_offset: bool
     covariance: CovarianceMap
+    entries_by_parameter: FloatArray | None
     to_user: FloatArray
     order: NDArray[np.int64]
     unit_of_code: tuple[NDArray[np.int64], ...]
@@ -114,12 +119,24 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
         Q[: -kernel.SLACK].reshape(n, -1)[:, :p],
         _with_slack(design.offset, order),
         constant,
+        bool(np.any(design.offset)),
         covariance,
+        _entries_by_parameter(covariance, p),
         _to_user(design, covariance, shift, scale, z_scales),
         order,
         unit_of_code,
         (np.zeros(len(first[0]) - 1, dtype=np.int64), *above),
     )
+
+
+def _entries_by_parameter(covariance: CovarianceMap, p: int) -> FloatArray | None:
+    basis = covariance.basis
+    if np.array_equal(basis, np.eye(covariance.m)):
+        return None
+    out = np.zeros((p + len(basis), p + covariance.m))
+    out[:p, :p] = np.eye(p)
+    out[p:, p:] = basis
+    return out
 
 
 def _with_slack(values: FloatArray, order: NDArray[np.int64]) -> FloatArray:

@@ -50,8 +50,10 @@ class Point:
 
 def linear_predictor(nested: Nested, beta: FloatArray) -> FloatArray:
     """Offset + X beta, with room at the end for the kernel's vectors."""
-    eta = nested.offset.copy()
-    eta[: -kernel.SLACK] += nested.X @ beta
+    eta = np.zeros(nested.problem.n_rows + kernel.SLACK)
+    np.dot(nested.X, beta, out=eta[: -kernel.SLACK])
+    if nested.has_offset:
+        eta += nested.offset
     return eta
 
 
@@ -144,13 +146,17 @@ def evaluate(
         clusters=clusters,
         drop=TRAPEZOID_DROP if ranged else 0.0,
     )
-    size = p + nested.m
-    jacobian = np.zeros((nested.problem.n_parameters, size))
-    jacobian[:p, :p] = np.eye(p)
-    jacobian[p:, p:] = nested.covariance.basis
     raw = found.score
     if moving and found.ok and found.bar is not None:
         raw = raw + kernel.movement(nested.problem, eta, Lambda, nodes, found.bar, found.cluster_score)
-    total = jacobian.T @ raw
-    ok = found.ok and bool(np.isfinite(found.loglik)) and (not score or bool(np.all(np.isfinite(total))))
-    return Point(ok, found.loglik + nested.constant, total, jacobian.T @ found.hessian @ jacobian, nodes, found)
+    gradient, hessian = in_theta(nested, raw, found.hessian)
+    ok = found.ok and bool(np.isfinite(found.loglik)) and (not score or bool(np.all(np.isfinite(gradient))))
+    return Point(ok, found.loglik + nested.constant, gradient, hessian, nodes, found)
+
+
+def in_theta(nested: Nested, score: FloatArray, hessian: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """From derivatives in the entries of Lambda to those in theta (of which the entries are linear functions)."""
+    jacobian = nested.entries_by_parameter
+    if jacobian is None:
+        return score, hessian
+    return jacobian.T @ score, jacobian.T @ hessian @ jacobian
