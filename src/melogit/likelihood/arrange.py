@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from melogit import kernel
@@ -16,6 +17,7 @@ from melogit.likelihood.covariance import CovarianceMap, covariance_map, row_sca
 FloatArray = NDArray[np.float64]
 MAX_EFFECTS = 24
 MAX_LEVELS = 8
+ROWS_AT_A_TIME = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Nested:
     order: NDArray[np.int64]
     unit_of_code: tuple[NDArray[np.int64], ...]
     parents: tuple[NDArray[np.int64], ...]
+    last_predictor: dict[bytes, FloatArray] = field(default_factory=dict)  # beta -> linear predictor, the last one only
 
     @property
     def p(self) -> int:
@@ -155,7 +158,7 @@ def _tree(design: Design) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], t
         key = key * (int(below.max()) + 1) + below
         key = np.unique(key, return_inverse=True)[1] if key.max() > 2**40 else key
     if np.any(np.diff(key) < 0):
-        order = np.argsort(key, kind="stable")
+        order = _stable_order(key)
     starts = []
     for code in codes:
         sorted_code = code[order]
@@ -170,6 +173,15 @@ def _tree(design: Design) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], t
         position[codes[level][order[start]]] = np.arange(len(start))
         unit_of_code.append(position)
     return order, [f.astype(np.int64) for f in first], tuple(unit_of_code)
+
+
+def _stable_order(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort by counting: building a sparse matrix row by row takes time proportional to the number of rows."""
+    if key.max() > 4 * len(key):
+        return np.argsort(key, kind="stable")
+    n = len(key)
+    by_key = csr_array((np.ones(n, dtype=np.int8), (key, np.arange(n))), shape=(int(key.max()) + 1, n))
+    return by_key.indices.astype(np.int64)
 
 
 def _fixed_scales(design: Design) -> tuple[FloatArray, FloatArray]:
@@ -247,12 +259,9 @@ def _rows(
     c = max([p, *[place + 1 for place in z_in_Q]])
     flat = np.zeros(n * c + kernel.SLACK)
     Q = flat[: -kernel.SLACK].reshape(n, c)
-    if np.array_equal(order, np.arange(n)):
-        np.subtract(design.X, shift, out=Q[:, :p])
-    else:
-        Q[:, :p] = design.X[order]
-        Q[:, :p] -= shift
-    Q[:, :p] /= scale
+    for begin in range(0, n, ROWS_AT_A_TIME):  # few enough to stay in the processor's cache
+        part = slice(begin, begin + ROWS_AT_A_TIME)
+        Q[part, :p] = (design.X[order[part]] - shift) / scale
     for column, place in zip(z_columns, z_in_Q, strict=True):
         if place >= p:
             Q[:, place] = 1.0 if column is None else column[: -kernel.SLACK]

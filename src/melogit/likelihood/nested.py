@@ -49,11 +49,20 @@ class Point:
 
 
 def linear_predictor(nested: Nested, beta: FloatArray) -> FloatArray:
-    """Offset + X beta, with room at the end for the kernel's vectors."""
+    """Offset + X beta, with room at the end for the kernel's vectors.
+
+    Modes and likelihood are asked for at the same beta one after the other, so the last answer is kept.
+    """
+    key = beta.tobytes()
+    known = nested.last_predictor.get(key)
+    if known is not None:
+        return known
     eta = np.zeros(nested.problem.n_rows + kernel.SLACK)
     np.dot(nested.X, beta, out=eta[: -kernel.SLACK])
     if nested.has_offset:
         eta += nested.offset
+    nested.last_predictor.clear()
+    nested.last_predictor[key] = eta
     return eta
 
 
