@@ -18,8 +18,8 @@ from melogit.formula import build
 from melogit.inference import critical_value
 from melogit.report.progress import iteration_display
 from melogit.results import Results
+from melogit.results.files import load_results
 from melogit.results.inferences import column_of, with_vce
-from melogit.storage import load_fit
 
 Method = Literal["mvaghermite", "mcaghermite", "ghermite", "laplace"]
 Points = int | Sequence[int] | Literal["auto"]
@@ -129,7 +129,8 @@ def melogit(
 def load(path: str | os.PathLike[str]) -> Results:
     """Read a model that ``Results.save`` wrote.
 
-    Everything works as before except what needs the data, which the file does not hold.
+    Everything works as before except what needs the data, which the file does not hold: predictions of new data work,
+    and margins where rows are given (``data=``).
 
     Raises
     ------
@@ -146,8 +147,7 @@ def load(path: str | os.PathLike[str]) -> Results:
     ...     print(str(me.load(f"{folder}/model.json")) == str(fit))
     True
     """
-    fit, level = load_fit(path)
-    return Results(fit, None, level)
+    return load_results(path)
 
 
 # ------------------------------------------------------------------------------------------- checks of options

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
 FORMAT = "melogit-fit"
 VERSION = 1
 SECTIONS = ("model", "estimates", "random_effects", "iterations")
+# How new data are read, and the posterior of the groups: what predictions need besides the estimates.
+FURTHER_SECTIONS = ("recipe", "posterior")
 
 
-def save_fit(fit: Fit, level: float, path: str | os.PathLike[str]) -> None:
+def save_fit(
+    fit: Fit, level: float, path: str | os.PathLike[str], further: Mapping[str, dict[str, Any]] | None = None
+) -> None:
     """Write a fit to ``path``: to a temporary file beside it first, which then takes its place in one step.
 
     Parameters
@@ -35,13 +39,15 @@ def save_fit(fit: Fit, level: float, path: str | os.PathLike[str]) -> None:
     level : float
         Confidence level of its tables.
     path : path
+    further : mapping of section name to content, optional
+        Any of ``FURTHER_SECTIONS``, made of plain lists, texts, numbers and None.
 
     Raises
     ------
     DataError
         If the file cannot be written. A file that was there before is then unchanged.
     """
-    sections = _encode(fit, level)
+    sections = {**_encode(fit, level), **_through_json(dict(further or {}))}
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -65,7 +71,13 @@ def save_fit(fit: Fit, level: float, path: str | os.PathLike[str]) -> None:
 
 
 def load_fit(path: str | os.PathLike[str]) -> tuple[Fit, float]:
-    """Read what ``save_fit`` wrote: the fit and its confidence level.
+    """Read what ``save_fit`` wrote: the fit and its confidence level."""
+    fit, level, _ = load_sections(path)
+    return fit, level
+
+
+def load_sections(path: str | os.PathLike[str]) -> tuple[Fit, float, dict[str, Any]]:
+    """Read what ``save_fit`` wrote: the fit, its confidence level, and the further sections that the file has.
 
     Raises
     ------
@@ -84,7 +96,25 @@ def load_fit(path: str | os.PathLike[str]) -> tuple[Fit, float]:
             raise DataError(_damaged(name, section, "it is missing"))
         if content["sha256"].get(section) != _checksum(content[section]):
             raise DataError(_damaged(name, section, "the checksum does not match its content"))
-    return _decode(content, name)
+    further = {}
+    for section in FURTHER_SECTIONS:
+        if section in content or section in content["sha256"]:
+            if section not in content:
+                raise DataError(_damaged(name, section, "it is missing"))
+            if content["sha256"].get(section) != _checksum(content[section]):
+                raise DataError(_damaged(name, section, "the checksum does not match its content"))
+            further[section] = content[section]
+    return *_decode(content, name), further
+
+
+def read_further(path: str | os.PathLike[str], section: str, read: Callable[[], Any]) -> Any:
+    """Decode a further section; whatever goes wrong in it is damage."""
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(
+            _damaged(os.fspath(path), section, f"its content is not what it should be ({error})")
+        ) from error
 
 
 # ---------------------------------------------------------------------------------------------------- the file
@@ -135,7 +165,7 @@ def _parse(raw: bytes, name: str) -> dict[str, Any]:
 
 def _section_at(raw: bytes, position: int) -> str:
     """Find the last section that begins before ``position``."""
-    starts = {section: raw.rfind(f'"{section}":{{'.encode(), 0, position) for section in SECTIONS}
+    starts = {section: raw.rfind(f'"{section}":{{'.encode(), 0, position) for section in (*SECTIONS, *FURTHER_SECTIONS)}
     last = max(starts, key=lambda section: starts[section])
     return last if starts[last] >= 0 else "header"
 
@@ -156,23 +186,25 @@ def _check_format(content: dict[str, Any], name: str) -> None:
 # ------------------------------------------------------------------------------------------------ to JSON
 
 
-def _number(value: float) -> float | str:
+def number(value: float) -> float | str:
+    """Write a number, also one that JSON has no word for."""
     value = float(value)
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _array(values: Any) -> dict[str, Any]:
+def array(values: Any) -> dict[str, Any]:
+    """Write an array of any shape."""
     values = np.asarray(values, dtype=float)
-    return {"shape": list(values.shape), "values": [_number(value) for value in values.ravel()]}
+    return {"shape": list(values.shape), "values": [number(value) for value in values.ravel()]}
 
 
 def _encode(fit: Fit, level: float) -> dict[str, Any]:
     wording = {name: getattr(fit.wording, name) for name in Wording.__dataclass_fields__}
     integration = {name: getattr(fit.integration, name) for name in Integration.__dataclass_fields__}
     for name in ("loglik_error", "max_shift_in_se", "tolerance"):
-        integration[name] = _number(integration[name])
+        integration[name] = number(integration[name])
     numbers = ("loglik", "loglik_fixed_only", "df_model", "n_obs", "seconds")
     arrays = ("params", "cov", "theta", "cov_theta")
     model = {
@@ -185,8 +217,8 @@ def _encode(fit: Fit, level: float) -> dict[str, Any]:
     estimates = {
         "names": fit.names,
         "n_fixed": fit.n_fixed,
-        **{name: _number(getattr(fit, name)) for name in numbers},
-        **{name: _array(getattr(fit, name)) for name in arrays},
+        **{name: number(getattr(fit, name)) for name in numbers},
+        **{name: array(getattr(fit, name)) for name in arrays},
     }
     sections = {
         "model": model,
@@ -194,12 +226,16 @@ def _encode(fit: Fit, level: float) -> dict[str, Any]:
         "random_effects": {"terms": [_encode_term(term) for term in fit.terms]},
         "iterations": {
             "rows": [
-                [row.stage, row.iteration, *map(_number, (row.loglik, row.decrement, row.step, row.seconds))]
+                [row.stage, row.iteration, *map(number, (row.loglik, row.decrement, row.step, row.seconds))]
                 for row in fit.trace
             ]
         },
     }
-    # Through JSON once, so that the checksum is that of what a reader gets (lists for tuples).
+    return _through_json(sections)
+
+
+def _through_json(sections: dict[str, Any]) -> dict[str, Any]:
+    """Go through JSON once, so that the checksum is that of what a reader gets (lists for tuples)."""
     return json.loads(json.dumps(sections, allow_nan=False, default=_plain))
 
 
@@ -218,24 +254,25 @@ def _encode_term(term: TermFit) -> dict[str, Any]:
         "blocks": [[block.start, block.size, block.structure] for block in term.blocks],
         "levels": [str(label) for label in term.levels],
         "parameters": term.parameters,
-        **{name: _array(getattr(term, name)) for name in arrays},
+        **{name: array(getattr(term, name)) for name in arrays},
     }
 
 
 # ---------------------------------------------------------------------------------------------- from JSON
 
 
-def _read_number(value: Any) -> float:
+def read_number(value: Any) -> float:
+    """Read what ``number`` wrote."""
     if isinstance(value, str):
         return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}[value]
     return float(value)
 
 
-def _read_array(content: Any, *shape: int) -> np.ndarray:
+def read_array(content: Any, *shape: int) -> np.ndarray:
     """Read an array, read-only; its shape must be the one that the rest of the file implies."""
     if tuple(content["shape"]) != shape:
         raise ValueError(f"an array has shape {content['shape']} in place of {list(shape)}")
-    values = np.array([_read_number(value) for value in content["values"]], dtype=float).reshape(shape)
+    values = np.array([read_number(value) for value in content["values"]], dtype=float).reshape(shape)
     values.setflags(write=False)
     return values
 
@@ -264,7 +301,7 @@ def _decode(content: dict[str, Any], name: str) -> tuple[Fit, float]:
 def _decode_model(section: dict[str, Any]) -> dict[str, Any]:
     integration = {name: _tuples(value) for name, value in section["integration"].items()}
     for name in ("loglik_error", "max_shift_in_se", "tolerance"):
-        integration[name] = _read_number(integration[name])
+        integration[name] = read_number(integration[name])
     return {
         "level": float(section["level"]),
         "status": Status[section["status"]],
@@ -282,11 +319,11 @@ def _decode_estimates(section: dict[str, Any]) -> dict[str, Any]:
         "names": names,
         "n_fixed": int(section["n_fixed"]),
         "df_model": int(section["df_model"]),
-        **{name: _read_number(section[name]) for name in numbers},
-        "params": _read_array(section["params"], k),
-        "cov": _read_array(section["cov"], k, k),
-        "theta": _read_array(section["theta"], m),
-        "cov_theta": _read_array(section["cov_theta"], k, k),
+        **{name: read_number(section[name]) for name in numbers},
+        "params": read_array(section["params"], k),
+        "cov": read_array(section["cov"], k, k),
+        "theta": read_array(section["theta"], m),
+        "cov_theta": read_array(section["cov_theta"], k, k),
     }
 
 
@@ -297,15 +334,15 @@ def _decode_term(term: dict[str, Any]) -> TermFit:
         names=_tuples(term["names"]),
         blocks=tuple(Block(*block) for block in term["blocks"]),
         levels=np.array([*term["levels"], None], dtype=object)[:-1],
-        Sigma=_read_array(term["Sigma"], q, q),
+        Sigma=read_array(term["Sigma"], q, q),
         parameters=_tuples(term["parameters"]),
-        means=_read_array(term["means"], groups, q),
-        modes=_read_array(term["modes"], groups, q),
-        std_err=_read_array(term["std_err"], groups, q),
-        group_sizes=_read_array(term["group_sizes"], groups),
+        means=read_array(term["means"], groups, q),
+        modes=read_array(term["modes"], groups, q),
+        std_err=read_array(term["std_err"], groups, q),
+        group_sizes=read_array(term["group_sizes"], groups),
     )
 
 
 def _decode_trace_row(row: list[Any]) -> TraceRow:
     stage, iteration, *numbers = row
-    return TraceRow(stage, int(iteration), *map(_read_number, numbers))
+    return TraceRow(stage, int(iteration), *map(read_number, numbers))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from melogit import kernel
 from melogit.design import Design
-from melogit.fit.integrate import Integrator, place
+from melogit.fit.integrate import Integrator, evaluate_on, place
 from melogit.fit.types import Fit
 from melogit.kernel import Nodes
 from melogit.likelihood import nested as likelihood
@@ -73,13 +73,11 @@ def _moments(nested: Nested, x: FloatArray, method: str, points: tuple[int, ...]
     ok, modes = likelihood.mode_nodes(nested, x, start)
     if not ok or method == "laplace":
         return modes, modes
-    by = Integrator("trapezoid" if nested.problem.n_effects == (1,) else "curvature", points)
+    by = Integrator("trapezoid" if nested.problem.n_effects[-1] == 1 else "curvature", points)
     grid = place(nested, by, x, modes)
     if grid is None:
         return modes, modes
-    found = likelihood.evaluate(
-        nested, x, grid.rules, grid.nodes, score=False, information=False, moments=True
-    ).evaluation
+    found = evaluate_on(nested, by, x, grid, information=False, moments=True).evaluation
     return (modes if found.next_nodes is None or not found.ok else found.next_nodes), modes
 
 

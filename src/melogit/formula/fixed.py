@@ -69,7 +69,7 @@ def encode(matrix: Matrix, values: Mapping[str, Values], rows: Rows) -> Encoded:
     -------
     Encoded
     """
-    if _is_constant(matrix):  # the commonest random term; formulaic would take a millisecond
+    if is_constant(matrix):  # the commonest random term; formulaic would take a millisecond
         return Encoded(np.ones((rows.n_used, 1)), ("Intercept",), (), None)
     _check_size(matrix, values, rows.n_used)
     columns = sorted(set(matrix.plain).union(*(e.columns.values() for e in matrix.expressions.values())))
@@ -142,7 +142,31 @@ def encode_again(spec: ModelSpec, values: Mapping[str, Values], n: int) -> NDArr
     return array
 
 
-def _is_constant(matrix: Matrix) -> bool:
+def spec_again(
+    matrix: Matrix, transforms: dict[str, Any], categories: Mapping[str, list], values: Mapping[str, Values]
+) -> ModelSpec:
+    """Rebuild the recipe of a matrix from what was recorded of it.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    transforms : dict of expression -> state
+        Knots, polynomial bases, means and scales.
+    categories : mapping of expression -> levels
+    values : mapping of str to array or Categorical
+        One permissible value of every column.
+    """
+    known = {name: (Factor.Kind.CATEGORICAL, {"categories": levels}) for name, levels in categories.items()}
+    spec = ModelSpec(formula=matrix.terms, output="numpy", transform_state=transforms, encoder_state=known)
+    materializer = _Materializer(pd.DataFrame(dict(values), index=pd.RangeIndex(1)))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # the one row only serves to find the columns
+        built = materializer.get_model_matrix(spec, output="numpy", na_action="ignore")
+    return cast(ModelSpec, built.model_spec)
+
+
+def is_constant(matrix: Matrix) -> bool:
+    """Tell whether a side of the formula is 1 and nothing else."""
     return len(matrix.terms) == 1 and not matrix.plain and not matrix.expressions
 
 

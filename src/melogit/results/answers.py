@@ -93,7 +93,7 @@ def _means_only(term: TermFit, parent: NDArray[np.int64] | None) -> Level:
         np.zeros((G, q, 0)),
         np.zeros((G, q, q)),
         Lambda,
-        unknown if parent is None else parent,
+        parent,
         None,
     )
 

@@ -22,7 +22,6 @@ from melogit.results.overview import summarise
 from melogit.results.predictions import Predictions
 from melogit.results.questions import Questions
 from melogit.results.tidy import tidy_table
-from melogit.storage import save_fit
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -318,7 +317,9 @@ class Results(Questions, Predictions):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the data to a JSON file that ``melogit.load`` reads."""
-        save_fit(self.fit, self.level, path)
+        from melogit.results.files import save_results  # which makes Results
+
+        save_results(self, path)
 
     # ------------------------------------------------------------------------------------------------- display
 
