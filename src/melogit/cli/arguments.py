@@ -70,6 +70,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     add_describe(commands)
     add_show(commands)
     add_datasets(commands)
+    add_run(commands)
+    add_do(commands)
     return parser
 
 
@@ -92,7 +94,11 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         allow_abbrev=False,
     )
     add_data(fit)
-    fit.add_argument("formula", metavar="FORMULA", help='for example "remission ~ age + stage + (1 | hospital/doctor)"')
+    fit.add_argument(
+        "formula",
+        metavar="FORMULA",
+        help='for example "remission ~ age + stage + (1 | hospital/doctor)"; or a Stata command',
+    )
     model = fit.add_argument_group("model")
     model.add_argument("--event", metavar="VALUE", help="the value of the response whose probability is modelled")
     model.add_argument("--trials", metavar="COLUMN", help="number of trials of each row")
@@ -163,3 +169,34 @@ def add_datasets(commands: argparse._SubParsersAction) -> None:
     )
     datasets.add_argument("name", metavar="NAME", nargs="?", help="explain this one: columns, formula, true values")
     datasets.add_argument("--out", metavar="FILE", help="write it as a .csv file")
+
+
+RUN_EXAMPLES = (
+    """examples:
+  melogit run "melogit remission age i.cancerstage || hid: || did:, or" --data hospital
+  melogit run "meqrlogit y x || school: x, intpoints(5)" --data pupils.dta
+
+"""
+    + EXIT_CODES
+)
+
+
+def add_run(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit run``."""
+    run = commands.add_parser(
+        "run",
+        help="run one Stata command on data",
+        epilog=RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run.add_argument("stata", metavar="COMMAND", help="as typed in Stata, in quotes")
+    run.add_argument("--data", metavar="DATA", required=True, help="a data file, or the name of a bundled data set")
+    run.add_argument("--save", metavar="FILE", help="save the model, to be read by: melogit show, melogit.load")
+
+
+def add_do(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit do``."""
+    do = commands.add_parser("do", help="run a Stata do-file", epilog=EXIT_CODES, allow_abbrev=False)
+    do.add_argument("script", metavar="SCRIPT", help="a do-file")
+    do.add_argument("--data", metavar="DATA", help="data in memory at the start, where the do-file reads none")

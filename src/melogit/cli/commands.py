@@ -15,8 +15,10 @@ from melogit.cli.arguments import structures
 from melogit.cli.files import check_outputs, find_data, write_json, write_text
 from melogit.datasets import dataset_facts, dataset_names, load_dataset
 from melogit.describe import describe
-from melogit.errors import DataError
+from melogit.errors import DataError, ModelError
 from melogit.results import Results
+from melogit.stata import stata
+from melogit.stata.grammar import ESTIMATION
 
 NOT_CONVERGED = 3
 
@@ -24,7 +26,22 @@ NOT_CONVERGED = 3
 def run_fit(options: argparse.Namespace, version: str) -> int:
     """Fit a model, print its table, write the files asked for."""
     check_outputs([options.json, options.save, options.html])
-    fit = melogit(
+    fit = fit_stata(options) if is_command(options.formula) else fit_formula(options)
+    summary = fit.summary(odds_ratios=True) if options.odds_ratios else fit.summary()
+    if not options.quiet and options.json != "-":
+        print(summary)
+    if options.json:
+        write_json(options.json, fit_content(fit, version))
+    if options.save:
+        fit.save(options.save)
+    if options.html:
+        write_text(options.html, page(options.formula, summary._repr_html_()))
+    return 0 if fit.converged else NOT_CONVERGED
+
+
+def fit_formula(options: argparse.Namespace) -> Results:
+    """Fit the model of a formula and the options beside it."""
+    return melogit(
         options.formula,
         find_data(options.data),
         method=options.method,
@@ -41,16 +58,23 @@ def run_fit(options: argparse.Namespace, version: str) -> int:
         threads=options.threads,
         progress=True if options.log else False if options.quiet else None,
     )
-    summary = fit.summary(odds_ratios=options.odds_ratios)
-    if not options.quiet and options.json != "-":
-        print(summary)
-    if options.json:
-        write_json(options.json, fit_content(fit, version))
-    if options.save:
-        fit.save(options.save)
-    if options.html:
-        write_text(options.html, page(options.formula, summary._repr_html_()))
-    return 0 if fit.converged else NOT_CONVERGED
+
+
+def is_command(text: str) -> bool:
+    """Tell a Stata command from a formula."""
+    return "~" not in text and text.split()[:1] != [] and text.split()[0] in ESTIMATION
+
+
+def fit_stata(options: argparse.Namespace) -> Results:
+    """Fit the model of a Stata command, which says everything about the model itself."""
+    defaults = {"intpoints": "auto", "missing": "drop", "level": 0.95, "tolerance": 1e-3, "max_iterations": 100}
+    for name in ("event", "trials", "weights", "offset", "covariance", "method", "threads", *defaults):
+        if getattr(options, name) != defaults.get(name):
+            raise ModelError(
+                f"--{name.replace('_', '-')} goes with a formula. A Stata command has options of its own: "
+                "intpoints(), binomial(), offset(), level() ..."
+            )
+    return stata(options.formula, find_data(options.data))
 
 
 def fit_content(fit: Results, version: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from melogit import __version__
-from melogit.cli import commands
+from melogit.cli import commands, stata
 from melogit.cli.arguments import build_parser
 from melogit.cli.files import tell
 from melogit.errors import MelogitError, MelogitWarning
@@ -22,6 +22,8 @@ COMMANDS = {
     "describe": commands.run_describe,
     "show": commands.run_show,
     "datasets": commands.run_datasets,
+    "run": stata.run_command,
+    "do": stata.run_do_file,
 }
 
 

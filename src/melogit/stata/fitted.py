@@ -170,7 +170,7 @@ def term_label(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
     >>> term_label("C(Married):IL6", {"C(Married)": ("married", True), "IL6": ("il6", False)})
     'married#c.il6'
     """
-    pieces = _split(name)
+    pieces = split_colons(name)
     shown = []
     for piece in pieces:
         text, category = labels.get(piece, (piece.lower(), False))
@@ -178,7 +178,7 @@ def term_label(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
     return "#".join(shown)
 
 
-def _split(name: str) -> list[str]:
+def split_colons(name: str) -> list[str]:
     """Cut at colons outside brackets."""
     pieces, depth = [""], 0
     for letter in name:
@@ -213,7 +213,7 @@ def _effects(names: str) -> list[str]:
 def _coefficient(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
     """``CancerStage[II]`` as ``II.cancerstage``."""
     shown = []
-    for piece in _split(name):
+    for piece in split_colons(name):
         term, bracket, level = piece.removesuffix("]").rpartition("[") if piece.endswith("]") else (piece, "", "")
         text = term_label(term if bracket else piece, labels)
         shown.append(f"{level}.{text}" if bracket else text)

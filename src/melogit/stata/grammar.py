@@ -239,3 +239,8 @@ def _option_name(
     if not takes and argument is not None:
         raise error_at(text, token.end, f"the option {entry.lower()} takes nothing in brackets.")
     return spelling.lower()
+
+
+def read_options(text: str, tokens: Sequence[Token]) -> Mapping[str, Option]:
+    """Read the options inside an option, such as ``mu fixedonly`` in ``predict(mu fixedonly)``; any name is taken."""
+    return _options(text, tokens, "", None)
