@@ -10,6 +10,7 @@ import pandas as pd
 from melogit.errors import ModelError
 from melogit.inference import Wald
 from melogit.results import figures, inferences, measures, profiles
+from melogit.results.quality import Quality, judge
 
 if TYPE_CHECKING:
     from melogit.design import Design
@@ -249,6 +250,43 @@ class Questions:
     def variance_partition(self) -> pd.DataFrame:
         """Latent variance by source (``variance, share``): fixed effects, each grouping factor, residual."""
         return measures.variance_partition(inferences.needs_data(self.design, "variance_partition()"), self.fit)
+
+    def quality(
+        self,
+        threshold: float = 0.5,
+        folds: int | None = None,
+        hold: Literal["groups", "rows"] = "groups",
+        seed: int = 0,
+    ) -> Quality:
+        """How well the model predicts: metrics with scikit-learn's names, in-sample or cross-validated.
+
+        Parameters
+        ----------
+        threshold : float
+            An event is predicted where the probability is at least this.
+        folds : int, optional
+            Cross-validation with so many folds, each predicted by a fit without it; in-sample by default.
+        hold : {"groups", "rows"}
+            Hold out whole top-level groups (how the model does for a new group), or rows within groups (for new rows
+            of groups it knows).
+        seed : int
+            Of the folds.
+
+        Returns
+        -------
+        Quality
+            ``table`` (accuracy, recall, specificity, roc_auc, brier_score_loss, log_loss, calibration ...),
+            ``confusion`` and ``predictions``, with the group's own effects where these are known and without.
+
+        Examples
+        --------
+        >>> import melogit as me
+        >>> fit = me.melogit("purchase ~ minutes + member + (1 | consumer)", me.load_dataset("retail"))
+        >>> list(fit.quality().table.columns)
+        ['with_group_effects', 'without_group_effects']
+        """
+        design = inferences.needs_data(self.design, "quality()")
+        return judge(design, self.fit, threshold, folds, hold, seed)
 
     # ----------------------------------------------------------------------------------------------------- figures
 
