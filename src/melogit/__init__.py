@@ -22,7 +22,7 @@ from melogit.errors import (
     ModelError,
     SeparationWarning,
 )
-from melogit.results import Results, compare, lrtest, variance_change
+from melogit.results import Results, compare, lrtest, model_table, variance_change
 from melogit.stata import StataResults, stata, to_formula, to_stata
 
 try:
@@ -50,6 +50,7 @@ __all__ = [
     "load_dataset",
     "lrtest",
     "melogit",
+    "model_table",
     "stata",
     "to_formula",
     "to_stata",

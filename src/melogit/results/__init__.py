@@ -1,6 +1,7 @@
 """What the user holds after a fit."""
 
 from melogit.results.comparisons import compare, lrtest, variance_change
+from melogit.results.models import model_table
 from melogit.results.results import Results
 
-__all__ = ["Results", "compare", "lrtest", "variance_change"]
+__all__ = ["Results", "compare", "lrtest", "model_table", "variance_change"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from melogit.errors import ModelError
 from melogit.inference import Wald
-from melogit.results import figures, inferences, measures, profiles
+from melogit.results import figures, inferences, measures, plugin, profiles
 from melogit.results.quality import Quality, judge
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Questions:
         design: Design | None
         level: float
         oim: Fit | None
+
+        def glance(self) -> pd.DataFrame: ...  # noqa: D102
 
         def _level(self, level: float | None) -> float: ...
 
@@ -305,3 +307,34 @@ class Questions:
     def plot_variance_partition(self, ax: Any = None) -> Any:
         """Bar of the latent variance by source; returns the matplotlib Axes (``pip install melogit[plot]``)."""
         return figures.partition(self.variance_partition(), ax)
+
+    # --------------------------------------------------------------------------------- the package maketables
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        """Coefficients and variances (``b, se, t, p, ci95l, ci95u``) for the package maketables."""
+        return plugin.coefficient_table(self.fit)
+
+    def __maketables_stat__(self, key: str) -> float | int | str | None:
+        """Fit statistics for the package maketables."""
+        return plugin.statistic(self.fit, self.glance().iloc[0].to_dict(), key)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        """Name of the response, for the package maketables."""
+        return self.fit.wording.response
+
+    @property
+    def __maketables_vcov_info__(self) -> dict[str, str]:
+        """Kind of standard errors, for the package maketables."""
+        return {"vcov_type": "robust" if inferences.is_robust(self.fit) else "oim"}
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        """Labels of the statistics, for the package maketables."""
+        return plugin.LABELS
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        """Statistics that are shown unless others are asked for, for the package maketables."""
+        return plugin.DEFAULT
