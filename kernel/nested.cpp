@@ -1,8 +1,10 @@
 // The kernels for nested models; compiled once per instruction set (MELOGIT_ISA names it).
 #include "evaluate.h"
 #include "fixed.h"
+#include "lowest.h"
 #include "modes.h"
 #include "movement.h"
+#include "posterior.h"
 
 namespace melogit {
 namespace MELOGIT_ISA {
