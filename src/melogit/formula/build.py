@@ -146,7 +146,7 @@ def build(
         fixed=fixed.spec,
         kept=kept,
         random=tuple(part.spec for part in encoded),
-        columns=tuple(describe_column(name, column) for name, column in values.items()),
+        columns=tuple(describe_column(name, values[name]) for name in plan.columns if name in values),
         terms=tuple((term.factor.columns, _parts_of(term, plan)) for term in terms),
         offset=offset if offset is None or isinstance(offset, str) else "",
         outcomes=_outcome_labels(plan, used, outcome.event),

@@ -69,7 +69,16 @@ def _posterior(model: Model, uncertain: bool) -> Posterior:
     """For point predictions the means of the fit are enough."""
     if uncertain or model.posterior is not None:
         return posterior_of(model, "Standard errors of predictions with the groups' own effects", slopes=True)
-    return tuple(_means_only(term, parent) for term, parent in zip(model.fit.terms, _parents(model), strict=True))
+    return means_of(model)
+
+
+def means_of(model: Model) -> Posterior:
+    """The posterior means of the fit, without their spread."""
+    sizes = [len(term.names) for term in model.fit.terms]
+    return tuple(
+        _means_only(term, parent, sum(sizes[:k]))
+        for k, (term, parent) in enumerate(zip(model.fit.terms, _parents(model), strict=True))
+    )
 
 
 def _parents(model: Model) -> list[NDArray[np.int64] | None]:
@@ -83,14 +92,14 @@ def _parents(model: Model) -> list[NDArray[np.int64] | None]:
     return out
 
 
-def _means_only(term: TermFit, parent: NDArray[np.int64] | None) -> Level:
+def _means_only(term: TermFit, parent: NDArray[np.int64] | None, above: int) -> Level:
     G, q = term.means.shape
     parent = np.full(G, -1, dtype=np.int64) if parent is None else parent
     Lambda = np.zeros((q, q))
     return Level(
         term.means,
         term.modes,
-        np.zeros((G, q, 0)),
+        np.zeros((G, q, above)),
         np.zeros((G, q, q)),
         Lambda,
         parent,

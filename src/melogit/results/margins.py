@@ -12,6 +12,7 @@ import pandas as pd
 
 from melogit.effects.contrasts import contrasts, effect_measures
 from melogit.errors import ModelError
+from melogit.results.figures_margins import draw_margins
 
 NUMBERS = ["margin", "std_err", "z", "p", "ci_low", "ci_high"]
 
@@ -117,11 +118,24 @@ class Margins:
         columns = ["estimate", "std_err", "ci_low", "ci_high", "p"]
         return pd.DataFrame(rows, index=pd.Index([e.name for e in found], name="measure"), columns=columns)
 
-    def plot(self, x: str | None = None, by: str | None = None, ax: Any = None, **options: Any) -> Any:
-        """Draw the margins with their intervals; returns matplotlib's Axes. See ``melogit.plots.plot_margins``."""
-        from melogit.plots import plot_margins
+    def plot(self, x: str | None = None, by: str | None = None, ax: Any = None) -> Any:
+        """Draw the margins with their intervals.
 
-        return plot_margins(self.table, self.settings, self.measure, self.level, x=x, by=by, ax=ax, **options)
+        Numbers are drawn as curves with shaded intervals, categories as points, effects and contrasts in rows.
+
+        Parameters
+        ----------
+        x : str, optional
+            The setting on the horizontal axis; by default a number that takes several values, else the first.
+        by : str, optional
+            The setting that makes the series; by default what remains.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        return draw_margins(self.table, self.settings, self.measure, x, by, ax)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from melogit.results import after, answers
+from melogit.results.curves import draw_groups
+from melogit.results.figures_margins import draw_caterpillar
 from melogit.results.margins import Margins
 
 if TYPE_CHECKING:
@@ -205,3 +207,57 @@ class Predictions:
         asked = after.Asked(at, measures, over, kind, atmeans, weights, data, intpoints, self._level(level))
         found = after.find_margins(after.Model(self.fit, self.design, self.recipe, self.posterior), asked)
         return found if contrast is None else found.contrast(contrast, adjust)
+
+    def plot_random_effects(
+        self, group: str | None = None, effect: str | None = None, level: float | None = None, ax: Any = None
+    ) -> Any:
+        """Draw random effects in order with their intervals (caterpillar plot).
+
+        Parameters
+        ----------
+        group : str, optional
+            Grouping factor; by default the lowest.
+        effect : str, optional
+            By default the intercept.
+        level : float, optional
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        return draw_caterpillar(self.fit, group, effect, self._level(level), ax)
+
+    def plot_groups(
+        self,
+        x: str,
+        group: str | None = None,
+        at: Mapping[str, Any] | None = None,
+        *,
+        most: int = 200,
+        level: float | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Draw each group's predicted probability against a predictor (spaghetti plot).
+
+        Parameters
+        ----------
+        x : str
+            A numeric predictor.
+        group : str, optional
+            Grouping factor; by default the lowest. Groups stand with their own effects and those of the groups that
+            they lie in; effects below them are averaged over.
+        at : dict, optional
+            Values of other predictors; by default their means and commonest levels.
+        most : int
+            Of more groups than this, so many are drawn, evenly spaced in the order of their effects.
+        level : float, optional
+            Of the interval around the average over all groups.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        model = after.Model(self.fit, self.design, self.recipe, self.posterior)
+        return draw_groups(model, x, group, dict(at or {}), most, self._level(level), ax)
