@@ -15,7 +15,7 @@ from melogit.results import Results, lrtest
 from melogit.stata.data import Dataset
 from melogit.stata.data_commands import Step
 from melogit.stata.factors import read_terms
-from melogit.stata.fitted import StataResults, group_label
+from melogit.stata.fitted import StataResults, coefficient_label, group_label
 from melogit.stata.grammar import Command, Option
 from melogit.stata.model import percent
 from melogit.stata.references import References
@@ -126,26 +126,31 @@ def wald_test(state: State, command: Command) -> Step:
     fit = fit_of(state, command)
     available(fit, "test", command)
     own_options(command, {})
-    reader = references(state, command)
     body = command.main.body
     if not body:
         raise command.error(command.main.end, f"{command.name} needs the names of coefficients.")
+    reader = references(state, command)
     if command.name == "testparm":
-        hypotheses = [f"{name} = 0" for name in reader.of_terms(read_terms(command.text, body))]
+        hypotheses = _all_zero(fit, reader.of_terms(read_terms(command.text, body)))
+    elif not any(is_operator(token, "=", "==") for token in body):
+        hypotheses = _all_zero(fit, reader.listed(body))
     else:
-        hypotheses = _hypotheses(reader, command, body)
+        hypotheses = _restrictions(reader, command, body)
     found = fit.test(*hypotheses)
-    lines = [f" ({i})  {_shown(text)}" for i, text in enumerate(hypotheses, 1)]
+    lines = [f" ({i})  {shown}" for i, shown in enumerate(hypotheses.values(), 1)]
     lines += ["", f"           chi2({found.df:>3}) = {statistic(found.stat):>8}"]
     return state, "\n".join([*lines, f"         Prob > chi2 = {probability(found.p, 4):>8}"])
 
 
-def _hypotheses(reader: References, command: Command, body: tuple[Token, ...]) -> list[str]:
-    if not any(is_operator(token, "=", "==") for token in body):
-        return [f"{name} = 0" for name in reader.listed(body)]
+def _all_zero(fit: StataResults, names: list[str]) -> dict[str, str]:
+    """Hypothesis -> how it is shown."""
+    return {f"{name} = 0": f"{coefficient_label(name, fit.wording.labels)} = 0" for name in names}
+
+
+def _restrictions(reader: References, command: Command, body: tuple[Token, ...]) -> dict[str, str]:
     if find_top(body, "=", "=="):
-        return [reader.translated(body)]
-    found, i = [], 0
+        return {reader.translated(body): command.raw(body)}
+    found, i = {}, 0
     while i < len(body):
         if not is_operator(body[i], "("):
             raise command.error(body[i].start, "several restrictions stand in brackets each: test (a = b) (c = 0).")
@@ -155,13 +160,10 @@ def _hypotheses(reader: References, command: Command, body: tuple[Token, ...]) -
             if depth == 0:
                 break
             j += 1
-        found.append(reader.translated(body[i + 1 : j]))
+        inner = body[i + 1 : j]
+        found[reader.translated(inner)] = command.raw(inner)
         i = j + 1
     return found
-
-
-def _shown(text: str) -> str:
-    return text.replace("Intercept", "_cons")
 
 
 def combination(state: State, command: Command) -> Step:
@@ -175,7 +177,7 @@ def combination(state: State, command: Command) -> Step:
     level = percent(command, given["level"]) if "level" in given else fit.level
     table = fit.lincom({"(1)": expression}, odds_ratios="or" in given, level=level)
     columns = ["Odds ratio" if "or" in given else "Coefficient", "Std. err.", "z", "P>|z|"]
-    return state, f" ( 1)  {_shown(expression)}\n\n" + laid_out(table, "", columns, level)
+    return state, f" ( 1)  {command.raw(command.main.body)}\n\n" + laid_out(table, "", columns, level)
 
 
 def likelihood_ratio(state: State, command: Command) -> Step:

@@ -233,7 +233,7 @@ def show(state: State, command: Command) -> Step:
         raise command.error(command.main.end, f"{command.name} needs the names of variables.")
     if command.name == "tabulate" and len(names) > 1:
         if len(names) > 2:
-            raise command.error(command.main.body[2].start, "tabulate takes one variable or two; tab1 takes any.")
+            raise command.error(command.main.start, "tabulate takes one variable or two; tab1 takes any.")
         return state, crossed_table(used.frame, *names)
     return state, str(describe(used.frame, tabulate=names))
 

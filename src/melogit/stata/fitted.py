@@ -194,7 +194,7 @@ def _effect(label: str, labels: Mapping[str, tuple[str, bool]]) -> str:
     """``var(Intercept)`` as ``var(_cons)``, ``cov(IL6,Intercept)`` as ``cov(il6,_cons)``."""
     kind, _, rest = label.partition("(")
     names = rest.removesuffix(")")
-    shown = [CONSTANT if name == "Intercept" else _coefficient(name, labels) for name in _effects(names)]
+    shown = [coefficient_label(name, labels) for name in _effects(names)]
     return f"{kind}({','.join(shown)})"
 
 
@@ -210,8 +210,16 @@ def _effects(names: str) -> list[str]:
     return pieces
 
 
-def _coefficient(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
-    """``CancerStage[II]`` as ``II.cancerstage``."""
+def coefficient_label(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
+    """``CancerStage[II]`` as ``II.cancerstage``, ``Intercept`` as ``_cons``.
+
+    Examples
+    --------
+    >>> coefficient_label("CancerStage[II]:IL6", {"CancerStage": ("cancerstage", True)})
+    'II.cancerstage#il6'
+    """
+    if name == "Intercept":
+        return CONSTANT
     shown = []
     for piece in split_colons(name):
         term, bracket, level = piece.removesuffix("]").rpartition("[") if piece.endswith("]") else (piece, "", "")

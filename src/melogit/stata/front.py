@@ -73,8 +73,8 @@ def _vce(model: Model, data: Dataset) -> dict[str, Any]:
 
 RESAMPLES_ROWS = (
     "bootstrap without cluster() resamples single rows as if they were independent, which breaks the groups up and "
-    "gives standard errors that are too small for what varies between groups; write bootstrap, cluster({group}) "
-    "idcluster(newid): ... || newid: to resample whole groups."
+    "gives standard errors that are too small for what varies between groups; to resample whole groups, write "
+    "cluster({group}) idcluster(newid) before the colon and newid as the group after it."
 )
 
 
@@ -152,7 +152,8 @@ def replay(command: Command, fit: Results) -> StataResults:
     for name, option in command.main.options.items():
         if name not in ("or", "level", "nolog"):
             raise command.error(
-                option.start, f"'{command.name}' without a model shows the last fit; {name} is too late."
+                option.start,
+                f"'{command.name}' without a model shows the last fit; {name} would have to be fitted anew.",
             )
     level = percent(command, command.main.options["level"]) if "level" in command.main.options else fit.level
     chosen = replace(fit.wording, odds_ratios="or" in command.main.options)

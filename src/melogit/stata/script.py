@@ -134,8 +134,6 @@ def _block(lines: list[tuple[int, str]], i: int, depth: int) -> tuple[list[State
             raise _error(number, "'{' opens a block here, which only foreach has.")
         found.append(Statement(line, number))
         i += 1
-    if depth:
-        raise _error(lines[-1][0], "a '{' of foreach is not closed.")
     return found, i
 
 

@@ -214,8 +214,9 @@ class _Translator:
             return quote(name), ()
         shown = ", ".join(f"{level:g}" for level in levels[:6] if level != 0) + (", ..." if len(levels) > 6 else "")
         note = f"{name.lower()} has the values {shown} besides 0; each of them counts as 1, as in Stata."
-        self.labels[f"{name} != 0"] = (f"{name.lower()} != 0", False)
-        return f"{quote(name)} != 0", (note,)
+        written = f"I(({quote(name)} != 0) * 1)"
+        self.labels[written] = (name.lower(), False)
+        return written, (note,)
 
     def levels(self, levels: Sequence[Level]) -> tuple[list[str], dict[str, str]]:
         """Write the random terms and their covariance structures, by group."""

@@ -1,0 +1,215 @@
+"""What a command means, as a formula: the whole grammar, with and without data, and back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import melogit as me
+from melogit.errors import FormulaError, ModelError
+from quiet import quietly
+
+SEVEN = {"method": "mvaghermite", "intpoints": 7}
+
+
+@pytest.mark.parametrize(
+    ("command", "formula", "options"),
+    [
+        ("melogit y x || did:", "Y ~ X + (1 | DID)", SEVEN),
+        ("melogit y || hid: || did:", "Y ~ (1 | HID) + (1 | HID:DID)", SEVEN),
+        ("melogit y x i.stage || did:", "Y ~ X + Stage + (1 | DID)", SEVEN),
+        ("melogit y i.arm || did:", "Y ~ C(Arm) + (1 | DID)", SEVEN),
+        ("melogit y ib2.arm || did:", "Y ~ C(Arm, Treatment(reference=2)) + (1 | DID)", SEVEN),
+        ("melogit y ib2.stage || did:", "Y ~ C(Stage, Treatment(reference='II')) + (1 | DID)", SEVEN),
+        ("melogit y ib(last).stage || did:", "Y ~ C(Stage, Treatment(reference='III')) + (1 | DID)", SEVEN),
+        ("melogit y i.stage##c.x || did:", "Y ~ Stage + X + Stage:X + (1 | DID)", SEVEN),
+        ("melogit y i.sex##i.stage || did:", "Y ~ Sex + Stage + Sex:Stage + (1 | DID)", SEVEN),
+        ("melogit y c.age##c.age || did:", "Y ~ Age + I(Age ** 2) + (1 | DID)", SEVEN),
+        ("melogit y x-stage || did:", None, "holds text"),
+        ("melogit y x-age || did:", "Y ~ X + Age + (1 | DID)", SEVEN),
+        ("melogit y || did: x", "Y ~ (0 + X + 1 || DID)", SEVEN),
+        ("melogit y || did: x, nocons", "Y ~ (0 + X || DID)", SEVEN),
+        ("melogit y || did: x age, cov(un)", "Y ~ (0 + X + Age + 1 | DID)", SEVEN),
+        (
+            "melogit y || hid: x, cov(exch) || did: x, cov(id)",
+            "Y ~ (0 + X + 1 | HID) + (0 + X + 1 | HID:DID)",
+            SEVEN | {"covariance": {"HID": "exchangeable", "HID:DID": "identity"}},
+        ),
+        ("melogit y x || _all: R.rater || did:", "Y ~ X + (1 | Rater) + (1 | DID)", SEVEN),
+        ("melogit y x, nocons || did:", "Y ~ 0 + X + (1 | DID)", SEVEN),
+        ("meqrlogit y x || did:", "Y ~ X + (1 | DID)", {"method": "mcaghermite", "intpoints": 7}),
+        ("xtmelogit y || hid: || did:, intp(5 3)", "Y ~ (1 | HID) + (1 | HID:DID)",
+         {"method": "mcaghermite", "intpoints": (5, 3)}),
+        ("meqrlogit y || did:, laplace", "Y ~ (1 | DID)", {"method": "laplace"}),
+        ("melogit y || did:, intmethod(gh) intpoints(9)", "Y ~ (1 | DID)", {"method": "ghermite", "intpoints": 9}),
+        ("melogit y [fw=w] || did:, binomial(n) offset(x) level(90) iterate(50)", "Y ~ (1 | DID)",
+         SEVEN | {"trials": "N", "weights": "W", "offset": "X", "level": 0.9, "max_iterations": 50}),
+        ("melogit y || did:, binomial(5)", "Y ~ (1 | DID)", SEVEN | {"trials": 5}),
+        ("melogit y || did:, vce(cluster hid)", "Y ~ (1 | DID)", None),
+    ],
+)  # fmt: skip
+def test_to_formula(small, command, formula, options):
+    if formula is None:
+        with pytest.raises(FormulaError, match=options):
+            me.to_formula(command, small)
+        return
+    found = me.to_formula(command, small)
+    assert found == formula
+    if options is not None:
+        assert found.options == options
+
+
+def test_without_data_names_stay_as_written():
+    found = me.to_formula("melogit remission il6 i.cancerstage || hid: || did: il6")
+    assert found == "remission ~ il6 + C(cancerstage) + (1 | hid) + (0 + il6 + 1 || hid:did)"
+    with pytest.raises(FormulaError, match="which ones is known with the data only"):
+        me.to_formula("melogit y x* || g:")
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "message"),
+    [
+        ("melogt y x || did:", "melogt", "Did you mean 'melogit'"),
+        ("melogit y x || did:, inpoints(7)", "inpoints", "Did you mean 'intpoints'"),
+        ("melogit y x || did:, intpoints(7.5)", "7.5", "not a whole number"),
+        ("melogit y x || did:, or or", "or", "stands here twice"),
+        ("melogit y x || did: x, cov(diagonal)", "diagonal", "independent, exchangeable, identity, unstructured"),
+        ("melogit y x, cov(un) || did: x", "cov", "belongs to a level"),
+        ("melogit y x || did", "did", "a colon"),
+        ("melogit y x || _all:", "", "R. and a variable"),
+        ("melogit y x", "", "needs at least one level"),
+        ("melogit y stage || did:", "stage", "Write i.stage"),
+        ("melogit y x i.dose || did:", "i.dose", "there is no column 'dose'"),
+        ("melogit y i.x || did:", "i", "Did you mean c.?"),
+        ("melogit y i.sex#i.stage || did:", "i.sex", "sex##stage"),
+        ("melogit y i.sex, nocons || did:", "i.sex", "ibn.sex"),
+        ("melogit y ibn.sex || did:", "ibn", "noconstant"),
+        ("melogit y ib7.arm || did:", "ib7", "Its levels: 1, 2, 3"),
+        ("melogit y x [pw=w] || did:", "pw", "[fw=variable]"),
+        ("melogit y x || did:, vce(jackknife)", "jackknife", "vce(oim), vce(robust)"),
+        ("melogit y x || did: if x > 1", "x > 1", "before the first ||"),
+        ("melogit i.y x || did:", "i.y", "stands by itself"),
+        ("melogit y (x age) || did:", "(x", "one by one"),
+        ("melogit y x || did:, level(101)", "101", "from 10 to 99.99"),
+        ("melogit y x || did:, laplace intpoints(3)", "intpoints", "one point"),
+        ("melogit y date || did:", "date", "dates"),
+        ("logit y x", "logit", "Supported: melogit"),
+        ("melogit y x || did:, 'or", "'or", "not closed"),
+    ],
+)
+def test_errors_point_at_the_word_and_name_what_is_supported(small, command, word, message):
+    with pytest.raises(FormulaError) as caught:
+        me.stata(command, small)
+    said = str(caught.value)
+    assert message in said
+    shown, caret = said.splitlines()[-2:]
+    assert shown.strip() == command.strip()
+    if word:
+        assert shown[caret.index("^") :].startswith(word.split(" ")[0][0]), said
+        place = caret.index("^") - 4
+        assert place in [i for i in range(len(command)) if command.startswith(word, i)], said
+
+
+def test_numbers_besides_0_count_as_1_and_it_is_said(small):
+    data = small.assign(Y=small.Y * small.Arm)
+    fit = quietly(me.stata, "melogit y x || did:", data).result
+    plain = quietly(me.stata, "melogit y x || did:", small).result
+    np.testing.assert_allclose(fit.params.to_numpy(), plain.params.to_numpy(), rtol=1e-6)
+    assert "y has the values 1, 2, 3 besides 0; each of them counts as 1, as in Stata." in str(fit)
+    assert " y |" in str(fit)
+
+
+def test_if_and_in_choose_rows(small):
+    fit = quietly(me.stata, 'melogit y x if sex == "male" & age < 50 in 11/240 || did:', small).result
+    chosen = small.iloc[10:]
+    chosen = chosen[(chosen.Sex == "male") & (chosen.Age < 50)]
+    assert fit.nobs == len(chosen)
+    assert list(fit.design.row_labels) == list(chosen.index)
+    with pytest.raises(me.DataError, match="'if' of the command excludes all 240 rows"):
+        me.stata("melogit y x if age > 100 || did:", small)
+
+
+def test_crossed_groups_are_read_and_refused_by_the_engine_or_fitted(small):
+    try:
+        fit = quietly(me.stata, "melogit y x || _all: R.rater || did:", small).result
+    except ModelError as error:
+        assert "'Rater'" in str(error) and "'DID'" in str(error)
+    else:
+        assert {"Rater", "DID"} == {term.name for term in fit.fit.terms}
+
+
+def test_robust_standard_errors(small):
+    fit = quietly(me.stata, "melogit y x || did:, vce(robust)", small).result
+    plain = quietly(me.stata, "melogit y x || did:", small).result
+    np.testing.assert_allclose(fit.params.to_numpy(), plain.params.to_numpy())
+    assert not np.allclose(fit.bse.to_numpy(), plain.bse.to_numpy())
+    clustered = quietly(me.stata, "melogit y x || did:, vce(cluster hid)", small).result
+    assert "6 clusters in HID" in str(clustered)
+
+
+def test_replay_needs_no_data_and_nothing_else(small):
+    fit = quietly(me.stata, "melogit y x || did:", small).result
+    assert "Odds ratio" in str(me.stata("melogit, or", fit))
+    with pytest.raises(FormulaError, match="would have to be fitted anew"):
+        me.stata("melogit, intpoints(9)", fit)
+    with pytest.raises(FormulaError, match="a new model needs data"):
+        me.stata("melogit y x || did:", fit)
+    with pytest.raises(FormulaError, match="shows the last fit again"):
+        me.stata("melogit, or", small)
+
+
+def test_results_of_a_formula_can_be_replayed(small):
+    fit = quietly(me.melogit, "Y ~ X + (1 | DID)", small, intpoints=7).result
+    assert "_cons" in str(me.stata("melogit, or", fit))
+
+
+def test_bootstrap_without_cluster_warns_in_one_sentence(small):
+    with pytest.warns(me.DataWarning, match=r"resamples single rows .* write cluster\(newdid\) idcluster") as caught:
+        with pytest.raises(ModelError, match="bootstrap is not available in this version"):
+            me.stata("bootstrap, rep(100): melogit y x || newdid:", small)
+    assert str(caught[0].message).count(". ") == 0
+    with pytest.raises(ModelError, match="bootstrap is not available in this version"):
+        me.stata("bootstrap, reps(100) cluster(did) idcluster(new): melogit y x || new:", small)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "command"),
+    [
+        ("Y ~ X + Stage + (1 | HID/DID)", {}, "melogit y x i.stage || hid: || did:"),
+        ("Y ~ X + (1 | HID) + (1 | DID)", {}, "melogit y x || hid: || did:"),
+        ("Y ~ X*Stage + (1 | DID)", {}, "melogit y x i.stage c.x#i.stage || did:"),
+        ("Y ~ C(Arm) + I(Age**2) + (1 | DID)", {}, "melogit y i.arm c.age#c.age || did:"),
+        ("Y ~ C(Arm, Treatment(2)) + (1 | DID)", {}, "melogit y ib2.arm || did:"),
+        ("Y ~ C(Stage, Treatment(reference='II')) + (1 | DID)", {}, "melogit y ib2.stage || did:"),
+        ("Y ~ 0 + Stage + (1 | DID)", {}, "melogit y ibn.stage, noconstant || did:"),
+        ("Y ~ X + (X || DID)", {}, "melogit y x || did: x"),
+        ("Y ~ X + (X | DID)", {}, "melogit y x || did: x, covariance(unstructured)"),
+        ("Y ~ X + (0 + X | DID)", {}, "melogit y x || did: x, noconstant"),
+        ("Y ~ X + (1 | Rater) + (1 | DID)", {}, "melogit y x || _all: R.rater || did:"),
+        ("Y ~ X + (1 | DID)", {"trials": "N", "weights": "W", "offset": "Age", "level": 0.9, "odds_ratios": True},
+         "melogit y x [fweight=w] || did:, binomial(n) offset(age) level(90) or"),
+        ("Y ~ X + (1 | DID)", {"method": "mcaghermite", "intpoints": 9},
+         "melogit y x || did:, intmethod(mcaghermite) intpoints(9)"),
+        ("Y ~ X + (X | DID)", {"covariance": "identity", "odds_ratios": True},
+         "melogit y x || did: x, covariance(identity) or"),
+    ],
+)  # fmt: skip
+def test_to_stata_and_back(small, formula, options, command):
+    written = me.to_stata(formula, small, **options)
+    assert written == command
+    me.to_formula(written, small)  # our own commands can be read
+
+
+@pytest.mark.parametrize(
+    "formula", ["Y ~ log(Age) + (1 | DID)", "Y ~ bs(X, 3) + (1 | DID)", "cbind(Y, N) ~ X + (1 | DID)"]
+)
+def test_to_stata_refuses_what_stata_cannot_say(small, formula):
+    with pytest.raises(FormulaError):
+        me.to_stata(formula, small)
+
+
+def test_a_translated_formula_fits_the_same_model(small):
+    command = "melogit y x i.stage##c.age || hid: || did: x"
+    formula = me.to_formula(command, small)
+    a, b = quietly(me.stata, command, small).result, quietly(me.melogit, formula, small, **formula.options).result
+    pd.testing.assert_series_equal(a.params, b.params)
+    assert "stage#c.age" in str(a) and "var(x)" in str(a)
