@@ -6,7 +6,8 @@ through its variance $v = z'\Sigma z$ alone, so one dimension is enough for any 
 $\partial M_k/\partial t = M_{k+1}$, $\partial M_k/\partial v = M_{k+2}/2$ (the heat equation).
 
 **Accuracy.** The trapezoidal rule in z has an error of about $\exp(-2\pi d/h + d^2/2)$, $d = \pi/\sqrt v$ the distance
-of the logistic's poles, and $\exp(-2\pi^2/h^2)$; its step is chosen for 1e-15.
+of the logistic's poles, and $\exp(-2\pi^2/h^2)$; its step is chosen for 1e-18, since a
+derivative of order k has the k-th power of 2 pi/h more.
 
 **Speed.** Many rows with the same v (random intercepts): $M_k$ is tabulated on a grid of step 1/32 in t and expanded by
 Taylor's series from the nearest grid point, $|\delta| \le 1/64$. With $|p^{(j)}| \le j!/2\pi^j$ or so, the first term
@@ -29,7 +30,7 @@ TABLE_STEP = 1 / 32
 TAYLOR_TERMS = 6
 TABLE_FROM = 4_000  # rows from which a table pays
 FLAT = 40.0  # beyond this p is 0 or 1 to 17 digits
-LOG_ACCURACY = 34.5  # -log(1e-15)
+LOG_ACCURACY = 42.0  # of the value itself; derivatives of order k lose a factor of about (42/d)^k
 PORTION = 1 << 15
 # Distinct variances for which a table each is made.
 MAX_TABLES = 24

@@ -150,7 +150,7 @@ def build(
         terms=tuple((term.factor.columns, _parts_of(term, plan)) for term in terms),
         offset=offset if offset is None or isinstance(offset, str) else "",
         outcomes=_outcome_labels(plan, used, outcome.event),
-        sample=remembered(values, design.X, design.x_names),
+        sample=remembered({name: values[name] for name in plan.columns if name in values}, design.X, design.x_names),
     )
     return design, recipe
 

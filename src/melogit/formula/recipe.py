@@ -172,7 +172,7 @@ def factor_levels(recipe: Recipe, name: str) -> tuple[Level, ...] | None:
         for factor, variables in spec.factor_variables.items():
             if name in {str(v) for v in variables}:
                 levels = spec.encoder_state.get(factor.expr, (None, {}))[1].get("categories")
-                if levels is None or not all(isinstance(v, (int, float, np.number)) for v in levels):
+                if levels is None or any(isinstance(v, (bool, np.bool_, str)) for v in levels):
                     return None
                 found = tuple(float(v) for v in levels)
     return found
