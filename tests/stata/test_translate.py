@@ -6,6 +6,7 @@ import pytest
 
 import melogit as me
 from melogit.errors import FormulaError, ModelError
+from melogit.stata.data import open_data
 from quiet import quietly
 
 SEVEN = {"method": "mvaghermite", "intpoints": 7}
@@ -21,6 +22,12 @@ SEVEN = {"method": "mvaghermite", "intpoints": 7}
         ("melogit y ib2.arm || did:", "Y ~ C(Arm, Treatment(reference=2)) + (1 | DID)", SEVEN),
         ("melogit y ib2.stage || did:", "Y ~ C(Stage, Treatment(reference='II')) + (1 | DID)", SEVEN),
         ("melogit y ib(last).stage || did:", "Y ~ C(Stage, Treatment(reference='III')) + (1 | DID)", SEVEN),
+        ("melogit y i.arm ib2.arm#c.x || did:",
+         "Y ~ C(Arm, Treatment(reference=2)) + C(Arm, Treatment(reference=2)):X + (1 | DID)", SEVEN),
+        ("melogit y || did: i.stage", "Y ~ (1 + Stage || DID)", SEVEN),
+        ("melogit y || did: ibn.sex, nocons", "Y ~ (0 + Sex || DID)", SEVEN),
+        ("melogit y ag lo || did:", None, "there is no column 'lo'"),
+        ("melogit y ag || did: x || did: age, nocons", "Y ~ Age + (0 + X + 1 || DID) + (0 + Age || DID)", SEVEN),
         ("melogit y i.stage##c.x || did:", "Y ~ Stage + X + Stage:X + (1 | DID)", SEVEN),
         ("melogit y i.sex##i.stage || did:", "Y ~ Sex + Stage + Sex:Stage + (1 | DID)", SEVEN),
         ("melogit y c.age##c.age || did:", "Y ~ Age + I(Age ** 2) + (1 | DID)", SEVEN),
@@ -83,6 +90,8 @@ def test_without_data_names_stay_as_written():
         ("melogit y i.sex#i.stage || did:", "i.sex", "sex##stage"),
         ("melogit y i.sex, nocons || did:", "i.sex", "ibn.sex"),
         ("melogit y ibn.sex || did:", "ibn", "noconstant"),
+        ("melogit y ib2.arm ib3.arm#c.x || did:", "ib3", "two base levels"),
+        ("melogit y || did: i.stage, nocons", "i.stage", "ibn.stage"),
         ("melogit y ib7.arm || did:", "ib7", "Its levels: 1, 2, 3"),
         ("melogit y x [pw=w] || did:", "pw", "[fw=variable]"),
         ("melogit y x || did:, vce(jackknife)", "jackknife", "vce(oim), vce(robust)"),
@@ -213,3 +222,29 @@ def test_a_translated_formula_fits_the_same_model(small):
     a, b = quietly(me.stata, command, small).result, quietly(me.melogit, formula, small, **formula.options).result
     pd.testing.assert_series_equal(a.params, b.params)
     assert "stage#c.age" in str(a) and "var(x)" in str(a)
+
+
+def test_only_the_columns_that_are_needed_are_read(small, tmp_path):
+    small.drop(columns="Date").to_parquet(tmp_path / "small.parquet")
+    fit = quietly(me.stata, 'melogit y ag i.stage if sex == "male" || did:', tmp_path / "small.parquet").result
+    assert fit.fit.wording.formula == "Y ~ Age + Stage + (1 | DID)"
+    with pytest.raises(FormulaError, match="Did you mean 'Rater'"):
+        me.stata("melogit y ratr || did:", tmp_path / "small.parquet")
+    read = open_data(tmp_path / "small.parquet", "melogit y ag || did:")
+    assert set(read.frame) == {"Y", "Age", "DID"} and "Rater" in read.names
+
+
+def test_any_table(small):
+    import polars as pl
+
+    plain = quietly(me.stata, "melogit y x || did:", small).result
+    other = quietly(me.stata, "melogit y x || did:", pl.from_pandas(small)).result
+    pd.testing.assert_series_equal(plain.params, other.params)
+
+
+def test_booleans_are_numbers_and_categories(small):
+    data = small.assign(Flag=small.Age > 40, Y=small.Y == 1)
+    fit = quietly(me.stata, "melogit y i.flag || did:", data).result
+    same = quietly(me.stata, "melogit y flag || did:", data).result
+    np.testing.assert_allclose(fit.params.to_numpy(), same.params.to_numpy())
+    assert " flag |" in str(fit)

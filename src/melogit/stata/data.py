@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -24,15 +25,18 @@ class Dataset:
     frame : pandas.DataFrame
     codes : mapping of column to mapping of number to label
         For columns that hold labels in the frame and numbers in Stata (``encode``, .dta files).
+    unread : tuple of str
+        Columns of the source that one command does not need; for its messages.
     """
 
     frame: pd.DataFrame
     codes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that a command can name: those whose names are text."""
-        return tuple(name for name in self.frame.columns if isinstance(name, str))
+        """The columns that a command can name: those whose names are text, read or not."""
+        return (*(name for name in self.frame.columns if isinstance(name, str)), *self.unread)
 
     def column(self, name: str) -> pd.Series:
         """Return one column."""
@@ -81,16 +85,33 @@ def code_labels(data: Dataset, name: str) -> Mapping[int, Any]:
     return known if known else dict(enumerate(levels_of(data, name), 1))
 
 
-def open_data(source: Any) -> Dataset:
-    """Read any table that melogit reads, with the value labels of .dta files."""
+def open_data(source: Any, command: str | None = None) -> Dataset:
+    """Read any table that melogit reads, with the value labels of .dta files.
+
+    Parameters
+    ----------
+    source : data frame, table, relation, dict or path
+    command : str, optional
+        Read only the columns that this command may mean.
+    """
     if isinstance(source, Dataset):
         return source
-    open_table(source)  # refuses repeated names before anything is read
-    frame = read_table(source)
+    names = open_table(source).names
+    wanted = None if command is None or isinstance(source, pd.DataFrame) else _meant(names, command)
+    frame = read_table(source, wanted)
+    unread = () if wanted is None else tuple(name for name in names if name not in wanted)
     codes: dict[str, dict[int, str]] = {}
     if isinstance(source, (str, PathLike)) and Path(source).suffix.lower() == ".dta":
         codes = _stata_codes(Path(source).expanduser(), frame)
-    return Dataset(frame, codes)
+    return Dataset(frame, codes, unread)
+
+
+def _meant(names: Sequence[str], command: str) -> list[str] | None:
+    """Columns that some word of the command may stand for, shortened or not; None for all."""
+    if re.search(r"[*?]|\w\s*-\s*\w|_all\b(?!\s*:)", command):
+        return None
+    words = tuple({word.lower() for word in re.findall(r"\w+", command)})
+    return [name for name in names if not isinstance(name, str) or name.lower().startswith(words)]
 
 
 def _stata_codes(path: Path, frame: pd.DataFrame) -> dict[str, dict[int, str]]:

@@ -134,7 +134,7 @@ def stata(command: str, data: Any) -> StataResults:
         raise parsed.error(
             parsed.start, f"'{parsed.name}' alone shows the last fit again; give that fit in place of data."
         )
-    return fit_command(parsed, open_data(data))
+    return fit_command(parsed, open_data(data, command))
 
 
 def replay(command: Command, fit: Results) -> StataResults:

@@ -44,7 +44,6 @@ class _Translator:
 
     text: str
     data: Dataset | None
-    constant: bool
     labels: dict[str, tuple[str, bool]] = field(default_factory=dict)
 
     def error(self, position: int, message: str) -> FormulaError:
@@ -62,15 +61,17 @@ class _Translator:
     def quoted(self, variable: Variable) -> str:
         return quote(self.name(variable))
 
-    def terms(self, terms: Sequence[Term], *, fixed: bool) -> list[str]:
-        """Write the terms in the formula's notation."""
+    def terms(self, terms: Sequence[Term], constant: bool) -> list[str]:
+        """Write the terms in the formula's notation, for a side with or without a constant."""
         found: dict[str, None] = {}
         for term in terms:
             if len(term.variables) == 1:
                 for variable in self.expanded(term.variables[0]):
-                    found[self.factor(variable, fixed)] = None
+                    if variable.kind == "i":
+                        self.check_constant(variable, self.name(variable), constant)
+                    found[self.factor(self.with_base(variable, terms))] = None
             else:
-                found[self.product(term, terms)] = None
+                found[self.product(term, terms, constant)] = None
         return list(found)
 
     def expanded(self, variable: Variable) -> list[Variable]:
@@ -82,15 +83,13 @@ class _Translator:
         names = find_columns(self.text, variable, self.data.names)
         return [Variable(name, variable.start, variable.kind, variable.base) for name in names]
 
-    def factor(self, variable: Variable, fixed: bool = True) -> str:
+    def factor(self, variable: Variable) -> str:
         """Write one variable: as a number, or as categories with their base."""
         name = self.name(variable)
         if variable.kind != "i":
             self.check_number(name, variable)
             self.labels[name] = (name.lower(), False)
             return quote(name)
-        if fixed:
-            self.check_constant(variable, name)
         written = self.category(name, variable)
         self.labels[written.replace("`", "")] = (name.lower(), True)
         self.labels[written] = (name.lower(), True)
@@ -105,16 +104,16 @@ class _Translator:
             "categories.",
         )
 
-    def check_constant(self, variable: Variable, name: str) -> None:
-        if self.constant and variable.base == "none":
+    def check_constant(self, variable: Variable, name: str, constant: bool) -> None:
+        if constant and variable.base == "none":
             message = (
                 f"ibn.{name.lower()} has no base level, which needs the option noconstant. Write i.{name.lower()}."
             )
             raise self.error(variable.start, message)
-        if not self.constant and variable.base != "none":
+        if not constant and variable.base != "none":
             raise self.error(
                 variable.start,
-                f"with noconstant, i.{name.lower()} would fix the odds of its base level at 1. Write "
+                f"with noconstant, i.{name.lower()} would leave its base level without an effect. Write "
                 f"ibn.{name.lower()} for all its levels.",
             )
 
@@ -158,14 +157,14 @@ class _Translator:
             return _plain(max(levels, key=lambda level: counts[level]))
         return _plain(levels[-1])
 
-    def product(self, term: Term, all_terms: Sequence[Term]) -> str:
+    def product(self, term: Term, all_terms: Sequence[Term], constant: bool) -> str:
         """Write a product; several times the same number is a power."""
         categories = [v for v in term.variables if v.kind == "i"]
         numbers = Counter(self.name(v) for v in term.variables if v.kind == "c")
         for variable in term.variables:
             if variable.kind == "c":
                 self.check_number(self.name(variable), variable)
-            elif variable.base == "none" or not self.constant:
+            elif variable.base == "none" or not constant:
                 raise self.error(variable.start, "products of categories without a constant or base are not supported.")
         self.check_main_effects(categories, all_terms)
         written: dict[str, None] = {}
@@ -182,13 +181,14 @@ class _Translator:
 
     def with_base(self, variable: Variable, all_terms: Sequence[Term]) -> Variable:
         """A base given once, such as in ``ib2.x i.x#c.z``, holds for the variable everywhere."""
-        if variable.base:
+        own = self.name(variable)
+        others = [v for term in all_terms for v in term.variables if v.base and v.single and v.pattern != "_all"]
+        bases = {other.base: other.start for other in others if self.name(other) == own}
+        if len(bases) > 1:
+            raise self.error(max(bases.values()), f"'{own}' is given two base levels.")
+        if variable.kind != "i" or not bases:
             return variable
-        for term in all_terms:
-            for other in term.variables:
-                if other.base and other.pattern.lower() == variable.pattern.lower():
-                    return Variable(variable.pattern, variable.start, "i", other.base)
-        return variable
+        return Variable(variable.pattern, variable.start, "i", next(iter(bases)))
 
     def check_main_effects(self, categories: Sequence[Variable], all_terms: Sequence[Term]) -> None:
         """Refuse the product of categories none of which stands by itself: formulas number its cells differently."""
@@ -233,7 +233,7 @@ class _Translator:
             named = [self.name(v) for v in (level.group, level.crossed) if v is not None]
             for name in named:
                 self.labels[name] = (name.lower(), True)
-            slopes = self.terms(level.terms, fixed=False)
+            slopes = self.terms(level.terms, level.constant)
             bar = "|" if not slopes or level.structure != "independent" else "||"
             written.append(f"({self.effects(level, slopes)} {bar} {':'.join(map(quote, group))})")
             if bar == "|" and len(slopes) + level.constant > 1 and level.structure != "unstructured":
@@ -269,9 +269,9 @@ def translate(model: Model, data: Dataset | None) -> Translation:
     FormulaError
         An unknown name; something that formulas cannot say.
     """
-    worker = _Translator(model.command.text, data, model.constant)
+    worker = _Translator(model.command.text, data)
     response, notes = worker.response(model.response, model.trials is not None)
-    fixed = worker.terms(model.terms, fixed=True)
+    fixed = worker.terms(model.terms, model.constant)
     random, structures = worker.levels(model.levels)
     start = [] if model.constant else ["0"]
     addends = [*start, *fixed, *random]
