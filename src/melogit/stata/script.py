@@ -47,8 +47,8 @@ def read_script(text: str) -> tuple[Statement, ...]:
 
     Examples
     --------
-    >>> [statement.text for statement in read_script("use a // data\nsummarize x ///\n  y\n* done")]
-    ['use a', 'summarize x      y']
+    >>> [statement.text.split() for statement in read_script("use a // data\nsummarize x ///\n  y\n* done")]
+    [['use', 'a'], ['summarize', 'x', 'y']]
     """
     if not isinstance(text, str):
         raise FormulaError(f"A do-file is text, not {type(text).__name__}.")

@@ -77,7 +77,7 @@ def step(state: State, text: str) -> Step:
     --------
     >>> state, said = step(State(), "use retail")
     >>> said
-    '(8 vars, 3,199 obs)'
+    '(7 vars, 3,199 obs)'
     """
     command = parse_command(joined(text))
     new, said = HANDLERS[command.name](state, command)
