@@ -107,7 +107,7 @@ def _warn(found: Estimates, integration: Integration, trace: list[TraceRow], siz
     limit_shift = integration.tolerance if integration.automatic else WARN_SHIFT
     limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
     fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
-    if not fine:
+    if not fine and found.status in (Status.CONVERGED, Status.BOUNDARY):
         said.append((messages.inaccurate(integration, limit_shift, size), IntegrationWarning))
     for text, category in said:
         warn(text, category)
@@ -134,8 +134,8 @@ def _fit_limit(design: Design, settings: Settings, separation: Separation) -> Fi
         if np.linalg.matrix_rank(_unit(X[:, keep])) == np.linalg.matrix_rank(_unit(X[:, trial])):
             keep = trial
     text = messages.separated(names, int(separation.rows.sum()), response)
-    warn(text, SeparationWarning)
     inner = fit_design(_subset(design, rest, keep), settings)
+    warn(text, SeparationWarning)
     return _expand(design, inner, separation, keep, rest, text)
 
 

@@ -42,8 +42,6 @@ def find_separation(design: Design) -> Separation | None:
     Maximises sum of s_i x_i'd over -1 <= d <= 1 subject to s_i x_i'd >= 0, with s_i = +1 for a row of successes only
     and -1 for failures only; rows with both must keep x_i'd = 0.
     """
-    from scipy.optimize import linprog  # slow to import and rarely needed
-
     X = design.X.copy()
     use = (design.trials > 0) & (design.weights > 0)
     constant = [j for j, name in enumerate(design.x_names) if name == "Intercept"]
@@ -58,31 +56,48 @@ def find_separation(design: Design) -> Separation | None:
     mixed = use & (sign == 0)
     # The same row of predictors and outcome many times is one constraint.
     constraints = np.unique(signed[pure], axis=0)
-    equal = np.unique(X[mixed], axis=0) if mixed.any() else None
+    equal = np.unique(X[mixed], axis=0) if mixed.any() else np.zeros((0, X.shape[1]))
+
+    def rows_along(columns: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_]] | None:
+        d = _direction(constraints, equal, columns)
+        return None if d is None else (d, pure & (signed @ d > 1e-6))
+
+    columns = np.ones(X.shape[1], dtype=bool)
+    found = rows_along(columns)
+    if found is None or not found[1].any():
+        return None
+    for j in np.flatnonzero(found[0]):  # leave out the columns that are not needed, so that the right ones are named
+        if j in constant:
+            continue
+        fewer = columns & (np.arange(len(columns)) != j)
+        without = rows_along(fewer)
+        if without is not None and without[1].sum() >= found[1].sum():
+            columns, found = fewer, without
+    d, rows = found
+    # Back from the centred columns: the constant takes up what centring moved.
+    direction = d.copy()
+    if constant:
+        others = np.array([j for j in range(X.shape[1]) if j not in constant], dtype=int)
+        centre = design.X[use][:, others].mean(axis=0)
+        spread = np.max(np.abs(design.X[use][:, others] - centre), axis=0)
+        value = d[constant[0]] - np.sum(d[others] * centre / np.where(spread > 0, spread, 1.0))
+        direction[constant[0]] = 0.0 if abs(value) < 1e-6 else value
+    return Separation(np.sign(direction), rows)
+
+
+def _direction(constraints: FloatArray, equal: FloatArray, columns: NDArray[np.bool_]) -> FloatArray | None:
+    """Solve the linear program over some of the columns; None where nothing separates."""
+    from scipy.optimize import linprog  # slow to import and rarely needed
+
     solved = linprog(
         -constraints.sum(axis=0),
         A_ub=csr_matrix(-constraints),
         b_ub=np.zeros(len(constraints)),
-        A_eq=None if equal is None else csr_matrix(equal),
-        b_eq=None if equal is None else np.zeros(len(equal)),
-        bounds=[(-1, 1)] * X.shape[1],
+        A_eq=csr_matrix(equal) if len(equal) else None,
+        b_eq=np.zeros(len(equal)) if len(equal) else None,
+        bounds=[(-1, 1) if c else (0, 0) for c in columns],
         method="highs",
     )
     if solved.status != 0 or solved.x is None or -solved.fun <= 1e-6:
         return None
-    d = np.where(np.abs(solved.x) > 1e-7, solved.x, 0.0)
-    margin = signed @ d
-    rows = pure & (margin > 1e-6)
-    if not rows.any():
-        return None
-    # Back from the centred columns: the constant takes up what centring moved.
-    direction = d.copy()
-    if constant:
-        shift = sum(
-            d[j] * design.X[use, j].mean() / (np.max(np.abs(design.X[use, j] - design.X[use, j].mean())) or 1.0)
-            for j in range(X.shape[1])
-            if j not in constant
-        )
-        value = d[constant[0]] - shift
-        direction[constant[0]] = 0.0 if abs(value) < 1e-6 else value
-    return Separation(np.sign(direction), rows)
+    return np.where(np.abs(solved.x) > 1e-7, solved.x, 0.0)
