@@ -338,7 +338,7 @@ def limit(peak: Peak, held: Held, sign: float, target: float, std_err: float) ->
         slope = -sign * point.slope * (2 * t if held.variance else 1.0)
         following = t + sign * (target - zeta) * zeta / slope if slope > 0 and zeta > 0 else np.nan
         t = _safe(following, near, far, top, sign)
-        if not np.isfinite(t) or abs(t - top) > 1e6 * max(abs(top), std_err):
+        if not np.isfinite(t) or abs(t - top) > 1e6 * (abs(top) + _first_step(held, estimate, std_err, top)):
             return sign * np.inf
     return value if np.isfinite(far) else sign * np.inf
 

@@ -1,0 +1,83 @@
+"""Median and interval odds ratios, explained variance, change of variance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import melogit as me
+from melogit.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def data():
+    return me.load_dataset("hospital")
+
+
+@pytest.fixture(scope="module")
+def fit(data):
+    return me.melogit("remission ~ Age + CancerStage + (1 | HID/DID)", data)
+
+
+def test_median_odds_ratio_is_a_median(fit):
+    """Half of all pairs of doctors differ by at least this much."""
+    mor = fit.median_odds_ratio()
+    assert list(mor.index) == ["HID", "HID:DID"]
+    variance = fit.params["HID:DID:var(Intercept)"]
+    u = np.sqrt(variance) * np.random.default_rng(0).standard_normal((400_000, 2))
+    assert mor.loc["HID:DID", "median_odds_ratio"] == pytest.approx(
+        np.exp(np.median(np.abs(u[:, 0] - u[:, 1]))), rel=0.01
+    )
+    again = fit.nlcom("exp(0.9538725524 * sqrt(HID:DID:var(Intercept)))")  # sqrt(2) * norm.ppf(0.75)
+    assert mor.loc["HID:DID", "std_err"] == pytest.approx(again["std_err"].iloc[0], rel=1e-8)
+    limits = fit.conf_int().loc["HID:DID:var(Intercept)"]
+    expected = np.exp(np.sqrt(2 * limits) * norm.ppf(0.75))
+    assert mor.loc["HID:DID", ["ci_low", "ci_high"]].tolist() == pytest.approx(expected.tolist())
+
+
+def test_interval_odds_ratio_covers_what_it_says(fit):
+    table = fit.interval_odds_ratio("Age", group="HID:DID", by=10, coverage=0.8)
+    effect = 10 * fit.params["Age"]
+    spread = np.sqrt(2 * fit.params["HID:DID:var(Intercept)"])
+    ratios = np.exp(effect + spread * np.random.default_rng(0).standard_normal(400_000))
+    assert table["odds_ratio"].iloc[0] == pytest.approx(np.exp(effect))
+    inside = np.mean((ratios > table["ior_low"].iloc[0]) & (ratios < table["ior_high"].iloc[0]))
+    assert inside == pytest.approx(0.8, abs=0.005)
+    assert table["opposed_share"].iloc[0] == pytest.approx(np.mean(ratios > 1), abs=0.005)
+    assert len(fit.interval_odds_ratio("Age")) == 2
+    with pytest.raises(ModelError, match="no coefficient 'age' in this model. Did you mean 'Age'"):
+        fit.interval_odds_ratio("age")
+    with pytest.raises(ModelError, match="no random intercept by 'DID'; the model has HID, HID:DID"):
+        fit.interval_odds_ratio("Age", group="DID")
+
+
+def test_r2_by_hand(data, fit):
+    eta = fit.augment()["eta_fixed"].to_numpy()
+    random = fit.params[["HID:var(Intercept)", "HID:DID:var(Intercept)"]].sum()
+    total = np.var(eta, ddof=1) + random + np.pi**2 / 3
+    r2 = fit.r2()
+    assert r2["marginal"] == pytest.approx(np.var(eta, ddof=1) / total)
+    assert r2["conditional"] == pytest.approx((np.var(eta, ddof=1) + random) / total)
+    assert r2["mckelvey_zavoina"] == pytest.approx(np.var(eta, ddof=1) / (np.var(eta, ddof=1) + np.pi**2 / 3))
+    partition = fit.variance_partition()
+    assert list(partition.index) == ["fixed effects", "HID", "HID:DID", "residual"]
+    assert partition["share"].sum() == pytest.approx(1)
+    assert partition.loc["fixed effects", "share"] == pytest.approx(r2["marginal"])
+
+
+def test_random_slopes_count_by_their_mean_over_the_rows(data):
+    """The split does not depend on where a predictor's zero is (Johnson 2014)."""
+    fit = me.melogit("remission ~ Age + (Age | DID)", data)
+    moved = me.melogit("remission ~ Years + (Years | DID)", data.assign(Years=(data["Age"] - 50) / 10))
+    np.testing.assert_allclose(moved.variance_partition(), fit.variance_partition(), rtol=5e-3)
+
+
+def test_change_of_variance(data, fit):
+    before = me.melogit("remission ~ Age + (1 | HID/DID)", data)
+    table = me.variance_change(before, fit)
+    old, new = (m.params["HID:DID:var(Intercept)"] for m in (before, fit))
+    assert table.loc["HID:DID", "proportional_change"] == pytest.approx((old - new) / old)
+    fewer = me.melogit("remission ~ Age + (1 | HID/DID)", data.iloc[:2000])
+    with pytest.raises(ModelError, match="fitted to different rows: 2,000 and 3,083"):
+        me.variance_change(fewer, fit)

@@ -1,0 +1,225 @@
+"""Likelihood-ratio tests: the right reference distribution, and refusals where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2
+
+import melogit as me
+from melogit.errors import ModelError
+from melogit.inference.cone import cone_p, mixture_p, project
+from quiet import quietly
+
+
+@pytest.fixture(scope="module")
+def data():
+    return me.load_dataset("hospital")
+
+
+@pytest.fixture(scope="module")
+def fits(data):
+    formulas = {
+        "age": "remission ~ Age + (1 | DID)",
+        "stage": "remission ~ Age + CancerStage + (1 | DID)",
+        "nested": "remission ~ Age + CancerStage + (1 | HID/DID)",
+        "slope": "remission ~ Age + CancerStage + (Age | DID)",
+        "uncorrelated": "remission ~ Age + CancerStage + (Age || DID)",
+        "two more": "remission ~ Age + CancerStage + (1 | HID) + (Age || HID:DID)",
+    }
+    return {name: quietly(me.melogit, formula, data).result for name, formula in formulas.items()}
+
+
+def gain(a, b):
+    return 2 * (b.llf - a.llf)
+
+
+def test_fixed_effects_are_chi_squared(fits):
+    test = me.lrtest(fits["age"], fits["stage"])
+    assert (test.stat, test.df, test.kind) == (pytest.approx(gain(fits["age"], fits["stage"])), 3, "chi2(3)")
+    assert test.p == pytest.approx(chi2.sf(test.stat, 3))
+    assert me.lrtest(fits["stage"], fits["age"]) == test  # in either order
+
+
+def test_one_variance_is_the_even_mixture(fits):
+    test = me.lrtest(fits["stage"], fits["nested"])  # DID in one model is HID:DID in the other
+    assert (test.df, test.kind) == (1, "chibar2(01)")
+    assert test.p == pytest.approx(0.5 * chi2.sf(test.stat, 1))
+
+
+def test_a_correlated_slope_is_that_of_stram_and_lee(fits):
+    test = me.lrtest(fits["stage"], fits["slope"])
+    assert (test.df, test.kind) == (2, "0.5 chi2(1) + 0.5 chi2(2)")
+    assert test.p == pytest.approx(0.5 * chi2.sf(test.stat, 1) + 0.5 * chi2.sf(test.stat, 2))
+
+
+def test_a_correlation_alone_is_inside(fits):
+    test = me.lrtest(fits["uncorrelated"], fits["slope"])
+    assert (test.df, test.kind) == (1, "chi2(1)")
+
+
+def test_fixed_effects_and_a_variance_together(fits):
+    test = me.lrtest(fits["age"], fits["nested"])
+    assert (test.df, test.kind) == (4, "0.5 chi2(3) + 0.5 chi2(4)")
+
+
+def test_two_variances_have_simulated_weights(fits):
+    test = me.lrtest(fits["stage"], fits["two more"])
+    assert test.df == 2
+    assert test.kind.endswith("weights simulated")
+    assert me.lrtest(fits["stage"], fits["two more"]) == test  # the simulation is seeded
+    assert chi2.sf(test.stat, 2) > test.p > 0.5 * chi2.sf(test.stat, 1)
+
+
+def test_cone_of_independent_variances():
+    p, weights = cone_p(5.0, np.eye(2), [(0,), (1,)])
+    np.testing.assert_allclose(weights, [0.25, 0.5, 0.25], atol=0.015)
+    assert p == pytest.approx(0.5 * chi2.sf(5, 1) + 0.25 * chi2.sf(5, 2), rel=0.03)
+
+
+@pytest.mark.parametrize("correlation", [-0.7, 0.5])
+def test_cone_of_correlated_variances(correlation):
+    """Two correlated variances: the weights are arcs (Self & Liang 1987, case 7)."""
+    information = np.linalg.inv(np.array([[1, correlation], [correlation, 1]]))
+    _, weights = cone_p(3.0, information, [(0,), (1,)])
+    both = 0.25 + np.arcsin(correlation) / (2 * np.pi)  # P(both estimates positive)
+    np.testing.assert_allclose(weights, [0.5 - both, 0.5, both], atol=0.015)
+
+
+def test_cone_with_free_directions_is_stram_and_lee():
+    information = np.array([[2.0, 0.4], [0.4, 1.0]])
+    p, _ = cone_p(4.0, information, [(1,)])
+    assert p == pytest.approx(mixture_p(4.0, 1), rel=0.02)
+
+
+def test_cone_of_a_two_by_two_matrix():
+    """Isotropic metric: the mixture over the cone of 2 x 2 matrices has known weights (angle of a circular cone)."""
+    information = np.diag([1.0, 2.0, 1.0])  # trace inner product: off-diagonals count twice
+    p, weights = cone_p(6.0, information, [(0, 1, 2)])
+    assert weights is None
+    w3 = (1 - 1 / np.sqrt(2)) / 2  # solid angle of a circular cone of half-angle 45 degrees
+    expected = w3 * chi2.sf(6, 3) + 0.5 / np.sqrt(2) * (chi2.sf(6, 1) + chi2.sf(6, 2))
+    assert p == pytest.approx(expected, rel=0.03)
+
+
+def test_tails_far_below_the_number_of_draws():
+    p, _ = cone_p(60.0, np.diag([1.0, 2.0, 1.0]), [(0, 1, 2)], draws=2000)
+    assert 1e-14 < p < 1e-12
+
+
+def test_projection_onto_the_cone_is_nearest():
+    rng = np.random.default_rng(0)
+    metric = np.array([[2.0, 0.3, -0.2], [0.3, 1.5, 0.4], [-0.2, 0.4, 1.0]])
+    points = rng.standard_normal((50, 3))
+    found = project(points, metric, [(0, 1, 2)])
+    residual, inner = points - found, np.einsum("ni,ij,nj->n", points - found, metric, found)
+    np.testing.assert_allclose(inner, 0, atol=1e-6)  # a cone: the residual is orthogonal to the projection
+    roots = rng.standard_normal((200, 2))
+    members = np.stack([roots[:, 0] ** 2, roots[:, 0] * roots[:, 1], roots[:, 1] ** 2], axis=1)
+    assert np.max(residual @ metric @ members.T) < 1e-6  # and points away from every member
+
+
+def test_compare(fits):
+    table = me.compare(fits["age"], fits["stage"], fits["nested"], names=["a", "b", "c"])
+    assert list(table.columns[:8]) == ["nobs", "loglik", "df", "aic", "aicc", "bic", "delta_aic", "icc"]
+    b = fits["stage"]
+    assert table.loc["b", "aicc"] == pytest.approx(b.aic + 2 * 6 * 7 / (b.nobs - 7))
+    assert table.loc["b", "lr_p"] == pytest.approx(me.lrtest(fits["age"], b).p)
+    assert table["delta_aic"].min() == 0
+    assert np.isnan(table.loc["a", "lr_p"])
+    apart = me.compare(fits["slope"], fits["nested"])  # neither contains the other
+    assert apart["lr_kind"].tolist() == ["", ""]
+
+
+def test_different_rows_are_refused(data, fits):
+    gaps = data.copy()
+    gaps.loc[gaps.index[:7], "Age"] = np.nan
+    other = me.melogit("remission ~ Age + CancerStage + (1 | DID)", gaps)
+    with pytest.raises(ModelError, match=r"different rows: 3,083 and 3,076. Rows were left out because Age lacks 7"):
+        me.lrtest(fits["age"], other)
+    shuffled = me.melogit("remission ~ Age + (1 | DID)", data.sample(frac=1, random_state=1))
+    with pytest.raises(ModelError, match="same number of rows but different values of the response"):
+        me.lrtest(shuffled, fits["stage"])
+
+
+def test_different_accuracy_is_refused(data, fits):
+    rough = quietly(me.melogit, "remission ~ Age + CancerStage + (1 | DID)", data, method="laplace").result
+    with pytest.raises(ModelError, match=r"computed in different ways: laplace with 1 points against"):
+        me.lrtest(rough, fits["nested"])
+    same = quietly(me.melogit, "remission ~ Age + CancerStage + (1 | HID/DID)", data, method="laplace").result
+    assert me.lrtest(rough, same).df == 1
+
+
+def test_models_that_do_not_contain_each_other(data, fits):
+    other = me.melogit("remission ~ CancerStage + (1 | DID)", data)
+    with pytest.raises(ModelError, match="not a special case.*Age is only in the first.*me.compare"):
+        me.lrtest(me.melogit("remission ~ Age + (1 | DID)", data), other)
+    with pytest.raises(ModelError, match="Both models have 7 parameters"):
+        me.lrtest(fits["uncorrelated"], fits["nested"])
+    with pytest.raises(ModelError, match="random effect of Age by DID is only in the first"):
+        me.lrtest(quietly(me.melogit, "remission ~ CancerStage + (Age || DID)", data).result, fits["nested"])
+
+
+def test_the_same_space_under_other_names(data):
+    """A model in other units, or in other contrasts, is still the smaller one."""
+    moved = data.assign(Years=data["Age"] / 10 - 5)
+    small = me.melogit("remission ~ Years + (1 | DID)", moved)
+    large = me.melogit("remission ~ Age + CancerStage + (1 | DID)", moved)
+    assert me.lrtest(small, large).df == 3
+
+
+def test_a_larger_model_that_fits_worse_is_refused(fits):
+    broken = replace(fits["nested"], fit=replace(fits["nested"].fit, loglik=fits["stage"].llf - 1))
+    with pytest.raises(ModelError, match="larger model has the smaller log-likelihood"):
+        me.lrtest(fits["stage"], broken)
+
+
+def test_models_from_files(fits, tmp_path):
+    for name in ("stage", "nested"):
+        fits[name].save(tmp_path / name)
+    a, b = me.load(tmp_path / "stage"), me.load(tmp_path / "nested")
+    assert me.lrtest(a, b).p == pytest.approx(me.lrtest(fits["stage"], fits["nested"]).p)
+    with pytest.raises(ModelError, match="parametric bootstrap needs them"):
+        me.lrtest(a, b, bootstrap=20)
+
+
+def small_data(seed: int, sd: float, groups: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(groups), 6)
+    x = rng.normal(size=len(g))
+    p = 1 / (1 + np.exp(-(0.3 + x * rng.normal(0.5, sd, groups)[g] + rng.normal(0, 0.8, groups)[g])))
+    return pd.DataFrame({"y": (rng.random(len(g)) < p).astype(int), "x": x, "g": g})
+
+
+def test_bootstrap_agrees_with_theory():
+    data = small_data(2, 0.0)
+    a = me.melogit("y ~ (1 | g)", data)
+    b = me.melogit("y ~ x + (1 | g)", data)
+    theory, sampled = me.lrtest(a, b), me.lrtest(a, b, bootstrap=99, seed=1)
+    assert sampled.kind.startswith("parametric bootstrap, 99 samples")
+    assert sampled.p == me.lrtest(a, b, bootstrap=99, seed=1).p
+    assert abs(sampled.p - theory.p) < 0.15
+    with pytest.raises(ModelError, match="19 or more"):
+        me.lrtest(a, b, bootstrap=3)
+
+
+@pytest.mark.slow
+def test_p_values_under_the_null():
+    """Two more variances, neither there, 200 data sets: rarely small, and not far from uniform.
+
+    In finite samples variances are estimated as 0 more often than half of the time, so the test is a little
+    conservative (Crainiceanu & Ruppert 2004, J. R. Statist. Soc. B 66, 165-185).
+    """
+    p = []
+    for seed in range(200):
+        data = small_data(seed, 0.0, 60).assign(z=lambda d: np.sin(7.0 * np.arange(len(d))))
+        a = quietly(me.melogit, "y ~ x + z + (1 | g)", data, method="laplace").result
+        b = quietly(me.melogit, "y ~ x + z + (1 + x + z || g)", data, method="laplace").result
+        if a.converged and b.converged:
+            p.append(me.lrtest(a, b).p)
+    assert len(p) > 190
+    assert np.mean(np.array(p) < 0.1) < 0.15
+    assert 0.2 < np.mean(np.array(p) < 0.5) < 0.6
