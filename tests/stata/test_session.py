@@ -258,6 +258,23 @@ def test_margins(fitted):
             one(fitted, text)
 
 
+def test_marginsplot_writes_a_picture(fitted, tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot
+
+    state, _ = one(fitted, "margins stage")
+    said = one(state, f'marginsplot, saving("{tmp_path / "m.png"}", replace)')[1]
+    pyplot.close("all")
+    assert said.endswith("written)") and (tmp_path / "m.png").read_bytes()[1:4] == b"PNG"
+    with pytest.raises(FormulaError, match="is no picture"):
+        one(state, "marginsplot, saving(m.gph)")
+
+
+def test_the_data_of_the_tutorial_by_their_address(shared, monkeypatch):
+    monkeypatch.setenv("MELOGIT_DATA", str(shared("data")))
+    assert one(begin(), "insheet using https://example.org/stat/data/hdp.csv, comma")[1] == "(27 vars, 8,525 obs)"
+
+
 def test_marginsplot_needs_margins(fitted):
     with pytest.raises(ModelError, match="there are none yet"):
         one(fitted, "marginsplot")

@@ -248,3 +248,14 @@ def test_booleans_are_numbers_and_categories(small):
     same = quietly(me.stata, "melogit y flag || did:", data).result
     np.testing.assert_allclose(fit.params.to_numpy(), same.params.to_numpy())
     assert " flag |" in str(fit)
+
+
+def test_the_table_as_a_web_page(small):
+    html = quietly(me.stata, "melogit y x i.sex#c.age || hid: || did:", small).result._repr_html_()
+    assert "hid&gt;did" in html and "var(_cons)" in html and "sex#c.age" in html
+
+
+def test_a_saved_fit_can_be_read(small, tmp_path):
+    fit = quietly(me.stata, "melogit y x i.stage || did:", small).result
+    fit.save(tmp_path / "m.json")
+    pd.testing.assert_series_equal(me.load(tmp_path / "m.json").params, fit.params)

@@ -14,7 +14,7 @@ from melogit.stata.session import begin, run_script, step
 def run_command(options: argparse.Namespace, version: str) -> int:
     """Run one command on data, and print what Stata would print."""
     check_outputs([options.save])
-    state, said = step(begin(find_data(options.data)), options.stata)
+    state, said = step(begin(find_data(options.data), options.stata), options.stata)
     if said:
         print(said)
     if options.save:

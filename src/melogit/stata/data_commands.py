@@ -54,6 +54,9 @@ def read_file(state: State, command: Command) -> Step:
 
 def _find(command: Command, name: str, place: Token) -> Dataset:
     if re.match(r"\w+://", name):
+        stem = name.rpartition("/")[2].partition(".")[0]
+        if stem in dataset_names():  # the teaching data of tutorials, by their well-known name
+            return open_data(load_dataset(stem))
         raise command.error(place.start, "files are not fetched from the network. Download it, and give its path.")
     path = Path(name).expanduser()
     for candidate in (path, path.with_name(path.name + (".dta" if command.name == "use" else ".csv"))):

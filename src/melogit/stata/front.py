@@ -68,7 +68,7 @@ def _vce(model: Model, data: Dataset) -> dict[str, Any]:
     if model.cluster is None:
         return {"vce": model.vce}
     name = find_column(model.command.text, model.cluster, data.names)
-    return {"vce": model.vce, "cluster": data.column(name)}
+    return {"vce": model.vce, "cluster": name}
 
 
 RESAMPLES_ROWS = (
@@ -224,7 +224,7 @@ def to_formula(command: str, data: Any = None) -> Formula:
     if model.vce != "oim":
         result.options["vce"] = model.vce
         if model.cluster is not None:
-            result.options["cluster"] = (
-                model.cluster.pattern if used is None else used.column(find_column(command, model.cluster, used.names))
-            )
+            names = () if used is None else used.names
+            own = model.cluster.pattern if used is None else find_column(command, model.cluster, names)
+            result.options["cluster"] = own
     return result

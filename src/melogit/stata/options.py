@@ -22,6 +22,7 @@ MODEL = {
     "ITERate(#)": "most iterations",
     "NOLOG": "no iteration log",
     "LOg": "the iteration log, the default",
+    "VARiance": "variances rather than standard deviations; always so here, and estat sd shows the others",
     "asis": "keep predictors that predict perfectly; they are always kept here",
 }
 LEVEL = {

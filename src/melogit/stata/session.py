@@ -84,9 +84,15 @@ def step(state: State, text: str) -> Step:
     return new, "" if command.quietly else said
 
 
-def begin(data: Any = None) -> State:
-    """Start a session, with data in memory if they are given."""
-    return State(data=None if data is None else open_data(data))
+def begin(data: Any = None, command: str | None = None) -> State:
+    """Start a session, with data in memory if they are given: all, or what one estimation command may mean."""
+    if data is None:
+        return State()
+    alone = command is not None and parse_command(joined(command)).name in ESTIMATION
+    opened = open_data(data, command if alone else None)
+    if not opened.frame.index.is_unique:  # new columns find their rows by the index
+        opened = replace(opened, frame=opened.frame.reset_index(drop=True))
+    return State(data=opened)
 
 
 def run_script(text: str, state: State, say: Callable[[str], None]) -> State:
