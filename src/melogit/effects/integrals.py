@@ -20,7 +20,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from melogit.likelihood.quadrature import gauss_hermite
 
@@ -49,18 +48,15 @@ def _polynomial(order: int) -> FloatArray:
 
 
 def logistic_derivatives(t: FloatArray, orders: int) -> list[FloatArray]:
-    """P and its derivatives up to ``orders`` at ``t``.
-
-    Beyond the second they are computed from the smaller of p and 1 - p, where the polynomial loses no digits.
-    """
-    p = expit(t)
-    if orders == 0:
-        return [p]
-    q = expit(-t)
-    out = [p, p * q]
+    """P and its derivatives up to ``orders`` at ``t``, without loss of digits in either tail."""
+    e = np.exp(-np.abs(t))
+    large = 1.0 / (1.0 + e)
+    small = e * large  # the smaller of p and 1 - p
+    out = [np.where(t > 0, large, small)]
+    if orders >= 1:
+        out.append(small * large)
     if orders >= 2:
-        out.append(out[1] * (q - p))
-    small = np.minimum(p, q)
+        out.append(out[1] * np.copysign(large - small, -t))
     for k in range(3, orders + 1):
         value = np.zeros_like(small)
         for c in _polynomial(k)[:0:-1]:
@@ -98,7 +94,7 @@ def _direct(t: FloatArray, v: FloatArray, orders: int) -> FloatArray:
         return np.stack(logistic_derivatives(t, orders))
     z, w = _nodes(float(v.max()))
     out = np.empty((orders + 1, len(t)))
-    size = max(1, PORTION * 8 // len(z))
+    size = max(1, PORTION // len(z))
     for start in range(0, len(t), size):
         part = slice(start, start + size)
         sd = np.sqrt(v if len(v) == 1 else v[part])

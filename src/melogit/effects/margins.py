@@ -108,11 +108,11 @@ def margins(
 
 
 def _integrals(view: View, orders: int, points: int | None) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """M, dM/dv and the second derivative of M_0 in v."""
+    """M_0 .. M_orders, their derivatives in v, and (for ``orders`` 2) the second derivative of M_0 in v."""
     v = view.known.variance
     if points is None:
-        M = averaged(view.eta, v, orders + 2)
-        return M, M[2:] / 2, (M[4] / 4 if orders == 2 else M[0])
+        M = averaged(view.eta, v, 2 * orders)
+        return M, M[2:] / 2, M[-1] / 4
     return averaged_by_hermite(view.eta, v, orders, points)
 
 
