@@ -178,7 +178,7 @@ def test_nlcom_against_simulation_and_differences(fit):
 
 
 def test_nlcom_without_a_value(fit):
-    with pytest.raises(ModelError, match="nan at the estimates.*logarithm or root of a negative"):
+    with pytest.raises(ModelError, match=r"nan at the estimates.*logarithm or root of a negative"):
         fit.nlcom("log(Age)")
 
 
@@ -219,7 +219,7 @@ def test_contrasts_of_what_is_no_factor(fit, term, message):
 
 def test_a_factor_in_an_interaction_has_no_single_contrast():
     tied = me.melogit("remission ~ Age * CancerStage + (1 | DID)", me.load_dataset("hospital"))
-    with pytest.raises(ModelError, match="part of an interaction.*lincom.*margins"):
+    with pytest.raises(ModelError, match=r"part of an interaction.*lincom.*margins"):
         tied.pwcompare("CancerStage")
 
 

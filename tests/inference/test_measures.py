@@ -46,7 +46,7 @@ def test_interval_odds_ratio_covers_what_it_says(fit):
     assert inside == pytest.approx(0.8, abs=0.005)
     assert table["opposed_share"].iloc[0] == pytest.approx(np.mean(ratios > 1), abs=0.005)
     assert len(fit.interval_odds_ratio("Age")) == 2
-    with pytest.raises(ModelError, match="no coefficient 'age' in this model. Did you mean 'Age'"):
+    with pytest.raises(ModelError, match=r"no coefficient 'age' in this model. Did you mean 'Age'"):
         fit.interval_odds_ratio("age")
     with pytest.raises(ModelError, match="no random intercept by 'DID'; the model has HID, HID:DID"):
         fit.interval_odds_ratio("Age", group="DID")

@@ -155,7 +155,7 @@ def test_different_accuracy_is_refused(data, fits):
 
 def test_models_that_do_not_contain_each_other(data, fits):
     other = me.melogit("remission ~ CancerStage + (1 | DID)", data)
-    with pytest.raises(ModelError, match="not a special case.*Age is only in the first.*me.compare"):
+    with pytest.raises(ModelError, match=r"not a special case.*Age is only in the first.*me.compare"):
         me.lrtest(me.melogit("remission ~ Age + (1 | DID)", data), other)
     with pytest.raises(ModelError, match="Both models have 7 parameters"):
         me.lrtest(fits["uncorrelated"], fits["nested"])

@@ -146,7 +146,7 @@ def test_what_has_no_profile(tmp_path):
     data = read("bacteria").assign(always=lambda d: (d["ID"] == "X01") | (d["ID"] == "X02"))
     data.loc[data["always"], "present"] = 1
     apart = quietly(me.melogit, "present ~ week + always + (1 | ID)", data).result
-    with pytest.raises(ModelError, match="always.* cannot be estimated .separation"):
+    with pytest.raises(ModelError, match=r"always.* cannot be estimated .separation"):
         apart.profile("week")
 
 

@@ -159,5 +159,5 @@ def test_clusters_that_cannot_be(fit, kind, cluster, message):
 def test_options_of_the_fit(bacteria):
     with pytest.raises(ModelError, match="go together"):
         me.melogit("present ~ week + (1 | ID)", bacteria, vce="cluster")
-    with pytest.raises(me.FormulaError, match="cluster='weeek': there is no column 'weeek'. Did you mean 'week'"):
+    with pytest.raises(me.FormulaError, match=r"cluster='weeek': there is no column 'weeek'. Did you mean 'week'"):
         me.melogit("present ~ week + (1 | ID)", bacteria, vce="cluster", cluster="weeek")

@@ -39,7 +39,7 @@ def median_odds_ratio(variance: FloatArray, std_err: FloatArray, level: float) -
     Examples
     --------
     >>> median_odds_ratio(np.array([4.0]), np.array([0.4]), 0.95).round(3).tolist()
-    [[6.739, 0.643, 5.637, 8.19]]
+    [[6.738, 0.643, 5.639, 8.2]]
     """
     factor = float(ndtri(0.75))
 
@@ -77,7 +77,7 @@ def interval_odds_ratio(effect: float, variance: float, coverage: float) -> Inte
     --------
     >>> ior = interval_odds_ratio(1.0, 0.5, 0.8)
     >>> round(ior.low, 4), round(ior.high, 4), round(ior.opposed, 4)
-    (0.7546, 9.7921, 0.1587)
+    (0.7546, 9.7919, 0.1587)
     """
     if not 0 < coverage < 1:
         raise ModelError(f"coverage={coverage!r} must lie between 0 and 1; 0.8 is usual.")

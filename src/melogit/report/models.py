@@ -96,7 +96,7 @@ class ModelTable:
             return "| " + " | ".join(row) + " |"
 
         heads = [
-            f"{cell(model)}<br>{cell(response)}" for model, response in zip(self.models, self.responses, strict=True)
+            f"{cell(model)}<br/>{cell(response)}" for model, response in zip(self.models, self.responses, strict=True)
         ]
         lines = [laid(["", *heads]), laid([":--", *["--:"] * len(self.models)])]
         for title, panel in self.panels:
@@ -104,7 +104,7 @@ class ModelTable:
             for line in panel:
                 cells = line.cells or ("",) * len(self.models)
                 below = line.below or ("",) * len(self.models)
-                joined = [cell(a) + (f"<br>{cell(b)}" if b else "") for a, b in zip(cells, below, strict=True)]
+                joined = [cell(a) + (f"<br/>{cell(b)}" if b else "") for a, b in zip(cells, below, strict=True)]
                 label = cell(("    " if line.level else "") + line.label)
                 lines.append(laid([label, *joined]))
         notes = [f"*{cell(note)}*" for note in self.notes]
@@ -118,7 +118,7 @@ class ModelTable:
         parts += [f'<caption style="text-align:left;font-weight:600">{escape(self.title)}</caption>'] * bool(self.title)
         rule = "border-top:2px solid"
         heads = "".join(
-            f'<th scope="col" style="{_RIGHT};{rule}">{escape(m)}<br>'
+            f'<th scope="col" style="{_RIGHT};{rule}">{escape(m)}<br/>'
             f'<span style="font-weight:400">{escape(r)}</span></th>'
             for m, r in zip(self.models, self.responses, strict=True)
         )
@@ -129,7 +129,7 @@ class ModelTable:
                 parts.append(f'<tr><th scope="rowgroup" colspan="{span}" style="{_LEFT}">{escape(title)}</th></tr>')
             parts += [_html_row(line, len(self.models)) for line in panel]
             parts.append("</tbody>")
-        notes = "<br>".join(escape(note) for note in self.notes)
+        notes = "<br/>".join(escape(note) for note in self.notes)
         parts.append(f'<tfoot><tr><td colspan="{span}" style="{_LEFT};{rule}">{notes}</td></tr></tfoot></table>')
         return "\n".join(parts)
 
@@ -183,7 +183,7 @@ def _html_row(line: Line, columns: int) -> str:
     below = line.below or ("",) * columns
     indent = ";padding-left:2em" if line.level else ""
     data = "".join(
-        f'<td style="{_RIGHT}">{escape(a)}{"<br>" + escape(b) if b else ""}</td>'
+        f'<td style="{_RIGHT}">{escape(a)}{"<br/>" + escape(b) if b else ""}</td>'
         for a, b in zip(cells, below, strict=True)
     )
     label = f'<th scope="row" style="{_LEFT};font-weight:400;vertical-align:top{indent}">{escape(line.label)}</th>'

@@ -61,7 +61,7 @@ def model_table(
     >>> two = me.melogit("remission ~ Age + CancerStage + (1 | DID)", data)
     >>> table = me.model_table(one, two, odds_ratios=True, below="ci")
     >>> print(table.to_markdown().splitlines()[0])
-    |  | (1)<br>remission | (2)<br>remission |
+    |  | (1)<br/>remission | (2)<br/>remission |
     """
     critical_value(level)
     if not models or not all(isinstance(model, Results) for model in models):
