@@ -108,7 +108,7 @@ class Questions:
         >>> import melogit as me
         >>> fit = me.melogit("remission ~ Age + (1 | DID)", me.load_dataset("hospital"))
         >>> icc = fit.nlcom(icc="DID:var(Intercept) / (DID:var(Intercept) + 3.289868133696453)")
-        >>> abs(icc.loc["icc", "std_err"] - fit.icc().loc["DID", "std_err"]) < 1e-12
+        >>> bool(abs(icc.loc["icc", "std_err"] - fit.icc().loc["DID", "std_err"]) < 1e-12)
         True
         """
         return inferences.combination_table(self.fit, expressions, named, self._level(level), linear=False)
