@@ -26,6 +26,7 @@ SEVEN = {"method": "mvaghermite", "intpoints": 7}
          "Y ~ C(Arm, Treatment(reference=2)) + C(Arm, Treatment(reference=2)):X + (1 | DID)", SEVEN),
         ("melogit y || did: i.stage", "Y ~ (1 + Stage || DID)", SEVEN),
         ("melogit y || did: ibn.sex, nocons", "Y ~ (0 + Sex || DID)", SEVEN),
+        ("melogit y ibn.stage i.sex i.stage#c.x, nocons || did:", "Y ~ 0 + Stage + Sex + Stage:X + (1 | DID)", SEVEN),
         ("melogit y ag lo || did:", None, "there is no column 'lo'"),
         ("melogit y ag || did: x || did: age, nocons", "Y ~ Age + (0 + X + 1 || DID) + (0 + Age || DID)", SEVEN),
         ("melogit y i.stage##c.x || did:", "Y ~ Stage + X + Stage:X + (1 | DID)", SEVEN),
@@ -90,6 +91,7 @@ def test_without_data_names_stay_as_written():
         ("melogit y i.sex#i.stage || did:", "i.sex", "sex##stage"),
         ("melogit y i.sex, nocons || did:", "i.sex", "ibn.sex"),
         ("melogit y ibn.sex || did:", "ibn", "noconstant"),
+        ("melogit y ibn.sex ibn.stage, nocons || did:", "ibn.stage", "no other factor before it"),
         ("melogit y ib2.arm ib3.arm#c.x || did:", "ib3", "two base levels"),
         ("melogit y || did: i.stage, nocons", "i.stage", "ibn.stage"),
         ("melogit y ib7.arm || did:", "ib7", "Its levels: 1, 2, 3"),
@@ -189,7 +191,7 @@ def test_bootstrap_without_cluster_warns_in_one_sentence(small):
         ("Y ~ C(Arm) + I(Age**2) + (1 | DID)", {}, "melogit y i.arm c.age#c.age || did:"),
         ("Y ~ C(Arm, Treatment(2)) + (1 | DID)", {}, "melogit y ib2.arm || did:"),
         ("Y ~ C(Stage, Treatment(reference='II')) + (1 | DID)", {}, "melogit y ib2.stage || did:"),
-        ("Y ~ 0 + Stage + (1 | DID)", {}, "melogit y ibn.stage, noconstant || did:"),
+        ("Y ~ 0 + Stage + Sex + (1 | DID)", {}, "melogit y ibn.stage i.sex, noconstant || did:"),
         ("Y ~ X + (X || DID)", {}, "melogit y x || did: x"),
         ("Y ~ X + (X | DID)", {}, "melogit y x || did: x, covariance(unstructured)"),
         ("Y ~ X + (0 + X | DID)", {}, "melogit y x || did: x, noconstant"),
@@ -259,3 +261,26 @@ def test_a_saved_fit_can_be_read(small, tmp_path):
     fit = quietly(me.stata, "melogit y x i.stage || did:", small).result
     fit.save(tmp_path / "m.json")
     pd.testing.assert_series_equal(me.load(tmp_path / "m.json").params, fit.params)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Y ~ X * Stage + (1 | HID/DID)",
+        "Y ~ 0 + Stage + Sex + Stage:X + (1 | DID)",
+        "Y ~ Stage * Sex + I(Age ** 2) + Age + (1 | DID)",
+        "Y ~ Stage:X + C(Arm, Treatment(3)) + (0 + X + 1 || DID)",
+        "Y ~ Stage + Sex:Stage + (X | HID) + (1 | DID)",
+        "Y ~ Stage + (Sex || HID)",
+    ],
+)
+def test_there_and_back_again_is_the_same_model(small, formula):
+    there = me.to_stata(formula, small)
+    a = quietly(me.stata, there, small).result
+    b = quietly(me.melogit, formula, small, intpoints=7).result
+    assert a.llf == pytest.approx(b.llf, abs=2e-3)  # at 7 points the order of slope and constant is felt
+    assert a.df_model == b.df_model and a.llf_fixed_only == pytest.approx(b.llf_fixed_only, abs=1e-8)
+
+
+def test_a_command_over_several_lines(small):
+    assert me.to_formula("melogit y x ///  first\n  i.stage ///\n  || did:", small) == "Y ~ X + Stage + (1 | DID)"

@@ -118,8 +118,9 @@ class _Words:
             pieces = [self.factor(matrix, text) for text in factors]
             several = len(pieces) > 1 or pieces[0].startswith("c.")
             shown = [p if not several or p.startswith(("i", "c.")) else f"c.{p}" for p in pieces]
-            if not constant and any(p.startswith("i.") for p in shown):
-                shown = [f"ibn.{p[2:]}" if p.startswith("i.") else p for p in shown]
+            if not constant and len(shown) == 1 and shown[0].startswith("i."):
+                shown = [f"ibn.{shown[0][2:]}"]  # the first factor has all its levels
+                constant = True
             written.append("#".join(shown))
         return written
 

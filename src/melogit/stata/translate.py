@@ -64,11 +64,13 @@ class _Translator:
     def terms(self, terms: Sequence[Term], constant: bool) -> list[str]:
         """Write the terms in the formula's notation, for a side with or without a constant."""
         found: dict[str, None] = {}
+        factors = 0
         for term in terms:
             if len(term.variables) == 1:
                 for variable in self.expanded(term.variables[0]):
                     if variable.kind == "i":
-                        self.check_constant(variable, self.name(variable), constant)
+                        self.check_constant(variable, self.name(variable), not constant and not factors)
+                        factors += 1
                     found[self.factor(self.with_base(variable, terms))] = None
             else:
                 found[self.product(term, terms, constant)] = None
@@ -104,17 +106,17 @@ class _Translator:
             "categories.",
         )
 
-    def check_constant(self, variable: Variable, name: str, constant: bool) -> None:
-        if constant and variable.base == "none":
-            message = (
-                f"ibn.{name.lower()} has no base level, which needs the option noconstant. Write i.{name.lower()}."
-            )
+    def check_constant(self, variable: Variable, name: str, full: bool) -> None:
+        """Without a constant the first factor, and no other, has all its levels: that is how formulas read."""
+        shown = name.lower()
+        if variable.base == "none" and not full:
+            message = f"ibn.{shown} has no base level, which needs noconstant and no other factor before it."
             raise self.error(variable.start, message)
-        if not constant and variable.base != "none":
+        if variable.base != "none" and full:
             raise self.error(
                 variable.start,
-                f"with noconstant, i.{name.lower()} would leave its base level without an effect. Write "
-                f"ibn.{name.lower()} for all its levels.",
+                f"with noconstant, i.{shown} would leave its base level without an effect. Write ibn.{shown} for all "
+                "its levels; factors after it may have a base.",
             )
 
     def category(self, name: str, variable: Variable) -> str:
@@ -164,7 +166,7 @@ class _Translator:
         for variable in term.variables:
             if variable.kind == "c":
                 self.check_number(self.name(variable), variable)
-            elif variable.base == "none" or not constant:
+            elif variable.base == "none" or (not constant and len(categories) > 1):
                 raise self.error(variable.start, "products of categories without a constant or base are not supported.")
         self.check_main_effects(categories, all_terms)
         written: dict[str, None] = {}
@@ -182,8 +184,8 @@ class _Translator:
     def with_base(self, variable: Variable, all_terms: Sequence[Term]) -> Variable:
         """A base given once, such as in ``ib2.x i.x#c.z``, holds for the variable everywhere."""
         own = self.name(variable)
-        others = [v for term in all_terms for v in term.variables if v.base and v.single and v.pattern != "_all"]
-        bases = {other.base: other.start for other in others if self.name(other) == own}
+        others = [v for term in all_terms for v in term.variables if v.base not in ("", "none")]
+        bases = {other.base: other.start for other in others if other.single and self.name(other) == own}
         if len(bases) > 1:
             raise self.error(max(bases.values()), f"'{own}' is given two base levels.")
         if variable.kind != "i" or not bases:
