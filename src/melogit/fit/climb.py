@@ -122,7 +122,7 @@ def _maximum(
     began = time.perf_counter()
     if by.method == "mvaghermite":
         modes = placed.nodes
-        placed = Placed(settle(nested, by, x, modes, rounds=2), modes=modes)
+        placed = Placed(settle(nested, by, x, modes, rounds=1), modes=modes)
     first = objective(nested, by, x, placed)
 
     def watch(k: int, it, decrement: float, step: float) -> None:
@@ -251,7 +251,7 @@ def certify(
     if finer is not None:
         start = nodes
         if finer.method == "mvaghermite":
-            start = settle(nested, finer, x, nodes, rounds=2, tolerance=1e-3)
+            start = settle(nested, finer, x, nodes, rounds=1, tolerance=1e-3)
         grid = place(nested, finer, x, start)
         point = None if grid is None else evaluate_on(nested, finer, x, grid, information=False)
         if grid is not None and point is not None and point.ok:
