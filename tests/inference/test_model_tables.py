@@ -150,6 +150,18 @@ def test_forest(pyplot, fits):
     assert fits[0].plot_odds_ratios(ax=mine, intercept=True) is mine
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.97, 1.04), (0.5, 3.4), (0.05, 1.1), (0.001, 4000.0)])
+def test_ticks_are_round_and_do_not_touch(pyplot, low, high):
+    from melogit.plots.estimates import odds_ratio_forest
+
+    ax = odds_ratio_forest(["x"], [np.sqrt(low * high)], [low], [high])
+    left, right = ax.get_xlim()
+    ticks = np.array([tick for tick in ax.get_xticks() if left <= tick <= right])
+    assert 1 in ticks
+    assert 3 <= len(ticks) <= 10
+    assert np.diff(np.log(ticks)).min() > 0.1 * np.log(right / left) - 1e-12
+
+
 def test_an_infinite_odds_ratio_has_no_mark(pyplot):
     data = pd.DataFrame({"g": np.repeat(np.arange(40), 10), "x": np.tile(np.arange(10), 40)})
     data["y"] = (np.sin(17.0 * np.arange(400)) > 0.2 - 0.8 * np.sin(data["g"])).astype(int)
@@ -175,4 +187,4 @@ def test_profile_plot(pyplot, fits):
     curve = ax.get_lines()[0]
     assert float(np.max(curve.get_ydata())) == pytest.approx(0, abs=1e-3)
     assert ax.get_xlabel() == "HID:var(Intercept)"
-    assert f" {profile.ci_high:.4g}" in [text.get_text() for text in ax.texts]
+    assert f" {profile.ci_high:.4g} " in [text.get_text() for text in ax.texts]

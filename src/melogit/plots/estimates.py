@@ -103,16 +103,17 @@ def _odds_ticks(ax: Any, values: np.ndarray) -> None:
     low, high = float(values.min()) / 1.08, float(values.max()) * 1.08
     ax.set_xlim(low, high)
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    for steps in ((1, 1.25, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = np.unique(np.concatenate([decades * s for s in steps]))
-        if steps[-1] == 8:
-            ticks = np.unique(np.append(ticks, [0.7, 0.8, 0.9, 1.1, 1.2]))
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        if len(ticks) <= 8:
-            break
+    span = np.log(high / low)
+    ticks: list[float] = []
+    # Rounder numbers first, as long as they keep apart from those that are there.
+    for steps in ((1,), (2, 5), (3,), (1.5, 7), (1.2, 4), (1.1, 9), (1.05, 9.5)):
+        for value in sorted(np.outer(steps, decades).ravel(), key=lambda v: abs(np.log(v))):
+            apart = all(abs(np.log(value / tick)) > 0.1 * span for tick in ticks)
+            if low <= value <= high and apart:
+                ticks.append(float(value))
     if len(ticks) < 3:
-        ticks = np.unique([float(f"{v:.2g}") for v in np.geomspace(low * 1.02, high / 1.02, 4)] + [1.0])
-    ax.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
+        ticks = [1.0, *(float(f"{v:.3g}") for v in (low * 1.02, high / 1.02) if abs(np.log(v)) > 0.2 * span)]
+    ax.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
 
@@ -204,7 +205,8 @@ def profile_plot(
         if np.isfinite(end) and values[0] <= end <= values[-1]:
             top = -0.5 * float(smooth(end)) ** 2
             ax.vlines(end, floor, top, color=ACCENT, linewidth=0.9, zorder=2)
-            ax.text(end, floor, f" {end:.4g}", fontsize=9, color=ACCENT, va="bottom", ha="left")
+            side = "left" if end == low else "right"
+            ax.text(end, floor, f" {end:.4g} ", fontsize=9, color=ACCENT, va="bottom", ha=side)
     peak = float(values[int(np.argmax(fall))])
     ax.plot(peak, 0.0, "o", color=ACCENT, markersize=5, zorder=4)
     ax.annotate(f"{peak:.4g}", (peak, 0.0), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
