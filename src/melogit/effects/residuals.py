@@ -54,8 +54,9 @@ def residuals(y: FloatArray, trials: FloatArray, mu: FloatArray, kind: str, seed
         if kind == "anscombe":
             size = beta(2 / 3, 2 / 3) * np.sqrt(trials)
             return size * (betainc(2 / 3, 2 / 3, share) - betainc(2 / 3, 2 / 3, mu)) / (mu * (1 - mu)) ** (1 / 6)
-        below = np.where(y > 0, bdtr(np.maximum(y - 1, 0), trials, mu), 0.0)
-        upto = bdtr(y, trials, mu)
+        count = trials.astype(np.int64)
+        below = np.where(y > 0, bdtr(np.maximum(y - 1, 0), count, mu), 0.0)
+        upto = bdtr(y, count, mu)
         uniform = np.random.default_rng(seed).random(len(y))
         draw = below + uniform * (upto - below)
         return np.where(trials > 0, ndtri(np.clip(draw, 1e-300, 1 - 1e-16)), np.nan)

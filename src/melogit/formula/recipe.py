@@ -147,8 +147,8 @@ def convert(column: Column, values: pd.Series, rows: Rows) -> Values:
             f"column '{column.name}' is of type {values.dtype} in the new data, but held True and False in the fitted "
             "data."
         )
-    array = pd.Categorical(values.astype(object), categories=list(column.levels))
-    unseen = np.flatnonzero(array.codes < 0)
+    codes = pd.Index(list(column.levels), dtype=object).get_indexer(pd.Index(values.astype(object)))
+    unseen = np.flatnonzero(codes < 0)
     if len(unseen):
         found = label(values.iloc[int(unseen[0])])
         known = ", ".join(f"'{label(level)}'" for level in column.levels[:SHOWN_LEVELS])
@@ -157,7 +157,7 @@ def convert(column: Column, values: pd.Series, rows: Rows) -> Values:
             f"'{column.name}' has the level '{found}' in {rows.name(int(unseen[0]))} of the new data, which the fitted "
             f"data did not have, so nothing is known of its effect. Known levels: {known}{more}."
         )
-    return array
+    return pd.Categorical.from_codes(codes, categories=list(column.levels))
 
 
 def factor_levels(recipe: Recipe, name: str) -> tuple[Level, ...] | None:
