@@ -323,6 +323,25 @@ def test_comments_and_continuations():
     assert [s.line for s in read_script(text)] == [1, 3, 6]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("summarize x [fw=w]", "'[weight]' cannot stand here with summarize. It takes if, in."),
+        ("predict p if x > 0", "'if' cannot stand here with predict"),
+        ("margins in 1/10", "'in' cannot stand here with margins"),
+        ("test x if x > 0", "'if' cannot stand here with test"),
+        ("use x using y", "'using' cannot stand here with use"),
+        ("melogit y x using z || did:", "'using' cannot stand here with melogit"),
+        ("encode stage if x > 0, gen(s)", "'if' cannot stand here with encode"),
+        ("tabulate stage, missing", "has no option 'missing'"),
+        ("summarize x, detail", "has no option 'detail'"),
+    ],
+)
+def test_what_a_command_would_not_heed_is_refused(fitted, text, message):
+    with pytest.raises(FormulaError, match=re.escape(message)):
+        one(fitted, text)
+
+
 def test_set_seed_and_settings(small):
     state, _ = run("version 16\nset more off\nset seed 42\n", small)
     assert state.seed == 42 and state.data is not None

@@ -149,6 +149,8 @@ def _command(text: str, tokens: tuple[Token, ...], bootstrap: Mapping[str, Optio
     rules = tables.COMMANDS[entry]
     starts = [first.end, *(rest[i].end for i in (find_top(rest, "||") if name in ESTIMATION else []))]
     parts = [_part(text, piece, start, name, rules) for piece, start in zip(pieces, starts, strict=True)]
+    for part in parts:
+        _check_qualifiers(text, part, name)
     return Command(text, name, first.start, parts[0], tuple(parts[1:]), bootstrap, quietly)
 
 
@@ -190,6 +192,16 @@ def _qualifiers(text: str, tokens: tuple[Token, ...], name: str) -> dict[str, tu
     if marks:
         found["body"] = tokens[: marks[0][1]]
     return found
+
+
+def _check_qualifiers(text: str, part: Part, name: str) -> None:
+    """Refuse ``if``, ``in``, weights and ``using`` where the command would not heed them."""
+    found = {"if": part.condition, "in": part.within, "[weight]": part.weight, "using": part.using}
+    allowed = tables.QUALIFIERS.get(name, ())
+    for word, tokens in found.items():
+        if tokens and word not in allowed:
+            known = f"It takes {', '.join(allowed)}." if allowed else "It takes neither if, in, weights nor using."
+            raise error_at(text, tokens[0].start, f"'{word}' cannot stand here with {name}. {known}")
 
 
 def _options(text: str, tokens: Sequence[Token], name: str, rules: Mapping[str, str] | None) -> Mapping[str, Option]:

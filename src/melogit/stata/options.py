@@ -86,6 +86,14 @@ PREFIXES: Mapping[str, Mapping[str, str]] = {
     "bs": {},
 }
 
+# What may stand before the comma beside the command's own words; nothing where a command is not listed.
+QUALIFIERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("melogit", "meqrlogit", "xtmelogit"), ("if", "in", "[weight]")),
+    **dict.fromkeys(("generate", "replace", "drop", "keep"), ("if", "in")),
+    **dict.fromkeys(("summarize", "tab1", "tabulate", "correlate"), ("if", "in")),
+    **dict.fromkeys(("insheet", "import"), ("using",)),
+}
+
 STRUCTURES = ("independent", "exchangeable", "identity", "unstructured")
 METHODS = ("mvaghermite", "mcaghermite", "ghermite", "laplace")
 DEFAULT_METHOD = {"melogit": "mvaghermite", "meqrlogit": "mcaghermite", "xtmelogit": "mcaghermite"}
