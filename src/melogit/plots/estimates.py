@@ -11,15 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-INK, ACCENT, PALE = "#222222", "#1f5fa8", "#c9d7ea"
-SHADES = ("#1f5fa8", "#4f8a5b", "#c27a1a", "#8a4f8a", "#5b6b7b", "#a83f3f")
+from melogit.plots.canvas import ACCENT, INK, PALE, SHADES, axes
+
 NEUTRAL = "#d9d9d9"
-
-
-def _axes(ax: Any, width: float, height: float) -> Any:
-    import matplotlib.pyplot as plt
-
-    return ax if ax is not None else plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def _bare(ax: Any, *sides: str) -> None:
@@ -56,7 +50,7 @@ def odds_ratio_forest(
     matplotlib Axes
     """
     estimate, low, high = (np.asarray(values, dtype=float) for values in (estimate, low, high))
-    ax = _axes(ax, 7.0, 0.32 * len(labels) + 1.1)
+    ax = axes(ax, 7.0, 0.32 * len(labels) + 1.1)
     rows = np.arange(len(labels))[::-1]
     ax.axvline(1.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     whole = np.isfinite(estimate) & np.isfinite(low) & np.isfinite(high)
@@ -130,7 +124,7 @@ def variance_bar(sources: Sequence[str], shares: ArrayLike, *, ax: Any = None) -
     ax : matplotlib Axes, optional
     """
     shares = np.asarray(shares, dtype=float)
-    ax = _axes(ax, 7.0, 1.9)
+    ax = axes(ax, 7.0, 1.9)
     left = 0.0
     for k, (source, share) in enumerate(zip(sources, shares, strict=True)):
         colour = NEUTRAL if k == len(sources) - 1 else SHADES[k % len(SHADES)]
@@ -189,7 +183,7 @@ def profile_plot(
     values, fall = np.asarray(values, dtype=float), np.asarray(loglik, dtype=float)
     fall = fall - fall.max()
     cut = -0.5 * float(chdtri(1, 1 - level))
-    ax = _axes(ax, 5.5, 3.6)
+    ax = axes(ax, 5.5, 3.6)
     fine = np.linspace(values[0], values[-1], 400)
     # The signed root is nearly a straight line, so it is what to interpolate.
     root = np.sign(values - values[np.argmax(fall)]) * np.sqrt(-2 * fall)
