@@ -129,6 +129,11 @@ def test_numbers_besides_0_count_as_1_and_it_is_said(small):
     assert " y |" in str(fit)
 
 
+def test_an_outcome_without_a_0_is_refused_as_in_stata(small):
+    with pytest.raises(FormulaError, match=r"its values are 1, 2\. .* generate y01 = Y == 2"):
+        me.stata("melogit y x || did:", small.assign(Y=small.Y + 1))
+
+
 def test_if_and_in_choose_rows(small):
     fit = quietly(me.stata, 'melogit y x if sex == "male" & age < 50 in 11/240 || did:', small).result
     chosen = small.iloc[10:]

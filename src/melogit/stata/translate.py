@@ -212,9 +212,15 @@ class _Translator:
             return quote(name), ()
         levels = levels_of(self.data, name)
         others = [level for level in levels if level not in (0, 1)]
-        if not others or 0 not in levels:
+        if not others:
             return quote(name), ()
         shown = ", ".join(f"{level:g}" for level in levels[:6] if level != 0) + (", ..." if len(levels) > 6 else "")
+        if 0 not in levels:
+            raise self.error(
+                variable.start,
+                f"the outcome '{name}' does not vary: 0 is the negative outcome, every other number the positive one, "
+                f"and its values are {shown}. Make a new one, such as: generate y01 = {name} == {levels[-1]:g}",
+            )
         note = f"{name.lower()} has the values {shown} besides 0; each of them counts as 1, as in Stata."
         written = f"I(({quote(name)} != 0) * 1)"
         self.labels[written] = (name.lower(), False)
