@@ -12,6 +12,7 @@ from scipy.stats import chi2
 import melogit as me
 from melogit.errors import ModelError
 from melogit.inference.cone import cone_p, mixture_p, project
+from melogit.inference.nesting import compare_structure
 from quiet import quietly
 
 
@@ -223,3 +224,41 @@ def test_p_values_under_the_null():
     assert len(p) > 190
     assert np.mean(np.array(p) < 0.1) < 0.15
     assert 0.2 < np.mean(np.array(p) < 0.5) < 0.6
+
+
+def test_a_new_matrix_is_a_cone():
+    """Intercept and slope of wards at once: a 2 x 2 covariance matrix."""
+    rng = np.random.default_rng(8)
+    shift, slope = rng.normal(0, 0.6, 20), rng.normal(0, 0.6, 20)
+    data = small_data(3, 0.0, 80).assign(ward=lambda d: d["g"] // 4)
+    p = 1 / (1 + np.exp(-(shift[data["ward"]] + (0.5 + slope[data["ward"]]) * data["x"])))
+    data["y"] = (rng.random(len(data)) < p).astype(int)
+    small = quietly(me.melogit, "y ~ x + (1 | g)", data, intpoints=3).result
+    large = quietly(me.melogit, "y ~ x + (x | ward) + (1 | g)", data, intpoints=3).result
+    test = me.lrtest(small, large)
+    assert (test.df, test.kind) == (3, "mixture of chi2 over a cone, simulated")
+    assert 0.5 * chi2.sf(test.stat, 1) < test.p < chi2.sf(test.stat, 3)
+
+
+def test_a_new_exchangeable_matrix_asks_for_a_bootstrap(fits):
+    old, new = fits["age"].fit, fits["slope"].fit
+    term = replace(
+        new.terms[0],
+        name="HID",
+        levels=new.terms[0].levels[:20],
+        blocks=(replace(new.terms[0].blocks[0], structure="exchangeable"),),
+        parameters=("HID:var(Intercept,Age)", "HID:cov(Intercept,Age)"),
+    )
+    with pytest.raises(ModelError, match=r"No reference distribution .* exchangeable .*bootstrap=500"):
+        compare_structure(old, replace(new, terms=(term, old.terms[0])), None, None)
+
+
+def test_an_infinite_coefficient_cannot_be_tested():
+    data = small_data(5, 0.0).assign(always=lambda d: (np.arange(len(d)) % 17 == 0).astype(int))
+    data.loc[data["always"] == 1, "y"] = 1
+    fit = quietly(me.melogit, "y ~ x + always + (1 | g)", data).result
+    with pytest.raises(ModelError, match=r"coefficient of 'always' is infinite \(separation\)"):
+        fit.test("always")
+    with pytest.raises(ModelError, match=r"coefficient of 'always' is infinite"):
+        fit.nlcom("exp(always)")
+    assert fit.test("x").df == 1
