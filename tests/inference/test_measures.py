@@ -81,3 +81,16 @@ def test_change_of_variance(data, fit):
     fewer = me.melogit("remission ~ Age + (1 | HID/DID)", data.iloc[:2000])
     with pytest.raises(ModelError, match="fitted to different rows: 2,000 and 3,083"):
         me.variance_change(fewer, fit)
+
+
+def test_grouped_counts_and_weights_change_nothing(data):
+    rows = me.melogit("remission ~ CancerStage + (1 | DID)", data)
+    counts = data.groupby(["DID", "CancerStage"], as_index=False).agg(y=("remission", "sum"), n=("remission", "size"))
+    grouped = me.melogit("y ~ CancerStage + (1 | DID)", counts, trials="n")
+    copies = data.groupby(["DID", "CancerStage", "remission"], as_index=False).size()
+    weighted = me.melogit("remission ~ CancerStage + (1 | DID)", copies, weights="size")
+    for other in (grouped, weighted):
+        np.testing.assert_allclose(other.r2(), rows.r2(), rtol=1e-6)
+        np.testing.assert_allclose(other.cov_params(kind="robust"), rows.cov_params(kind="robust"), rtol=1e-6)
+        np.testing.assert_allclose(other.confint("profile"), rows.confint("profile"), rtol=1e-4)
+        np.testing.assert_allclose(other.quality().table, rows.quality().table, rtol=1e-3)

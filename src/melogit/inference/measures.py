@@ -114,7 +114,8 @@ class Explained:
 def explained_variance(design: Design, fit: Fit) -> Explained:
     r"""Split the latent variance into fixed part, random effects and residual.
 
-    Random slopes enter by the mean over the rows of $z_i'\Sigma z_i$ (Johnson 2014).
+    Random slopes enter by the mean over the rows of $z_i'\Sigma z_i$ (Johnson 2014). Rows count with their weight and
+    their trials, so that grouped counts give what the same data row by row do.
 
     References
     ----------
@@ -127,7 +128,7 @@ def explained_variance(design: Design, fit: Fit) -> Explained:
             "A coefficient is infinite (separation), and so is the variance it explains: there is no R2. Leave the "
             "column out, or merge the levels concerned."
         )
-    weights = design.weights
+    weights = design.weights * design.trials
     count = float(weights.sum())
     eta = design.X @ beta
     centre = float(weights @ eta) / count
