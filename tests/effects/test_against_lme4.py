@@ -37,7 +37,6 @@ def test_modes_and_predictions(name):
     params = np.concatenate([theirs["beta"], theta**2])
     fit = replace(results.fit, params=params, theta=theta, terms=terms)
     posterior = find_posterior(results.design, fit, slopes=False)
-    codes = []
     for level, (term, found) in enumerate(zip(fit.terms, posterior, strict=True)):
         recorded = theirs["effects"][groups[term.name]]
         labels = [":".join(reversed(text.split(":"))) if ":" in text else text for text in recorded["level"]]
@@ -50,7 +49,6 @@ def test_modes_and_predictions(name):
         np.testing.assert_allclose(
             np.sqrt(spread(posterior[: level + 1], chain, Z)), np.array(recorded["sd"])[order], rtol=2e-4
         )
-        codes.append(results.design.terms[level].factor.codes)
     now = replace(
         results, fit=replace(fit, terms=tuple(replace(t, means=p.mode) for t, p in zip(terms, posterior, strict=True)))
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from melogit.results import after, answers
+from melogit.results import after, answers, bridge
 from melogit.results.curves import draw_groups
 from melogit.results.figures_margins import draw_caterpillar
 from melogit.results.margins import Margins
@@ -207,6 +207,14 @@ class Predictions:
         asked = after.Asked(at, measures, over, kind, atmeans, weights, data, intpoints, self._level(level))
         found = after.find_margins(after.Model(self.fit, self.design, self.recipe, self.posterior), asked)
         return found if contrast is None else found.contrast(contrast, adjust)
+
+    def for_marginaleffects(self) -> Any:
+        """Wrap the model for the ``marginaleffects`` package: ``avg_slopes(fit.for_marginaleffects())`` and the like.
+
+        Predictions are averaged over the random effects, and the covariance is that of fixed effects and variances,
+        so that its population-averaged results are those of ``margins``. Its derivatives are numerical.
+        """
+        return bridge.as_marginaleffects(after.Model(self.fit, self.design, self.recipe, self.posterior))
 
     def plot_random_effects(
         self, group: str | None = None, effect: str | None = None, level: float | None = None, ax: Any = None
