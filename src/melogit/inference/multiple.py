@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri, ndtr, ndtri
-from scipy.stats import studentized_range
 
 from melogit.errors import ModelError
 
@@ -58,6 +57,8 @@ def adjusted_p(z: FloatArray, adjust: str, *, df: int = 1, groups: int = 2) -> F
     if adjust == "scheffe":
         return chdtrc(df, size**2)
     if adjust == "tukey":
+        from scipy.stats import studentized_range  # takes half a second to import
+
         return np.clip(studentized_range.sf(np.sqrt(2) * size, groups, np.inf), 0.0, 1.0)
     return plain
 
@@ -79,5 +80,7 @@ def critical_z(level: float, adjust: str, k: int, *, df: int = 1, groups: int = 
     if adjust == "scheffe":
         return float(np.sqrt(chdtri(df, alpha)))
     if adjust == "tukey":
+        from scipy.stats import studentized_range
+
         return float(studentized_range.ppf(level, groups, np.inf) / np.sqrt(2))
     return float(-ndtri(alpha / 2))
