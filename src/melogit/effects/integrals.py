@@ -141,8 +141,8 @@ def averaged(t: FloatArray, v: FloatArray, orders: int) -> FloatArray:
 
     Examples
     --------
-    >>> averaged(np.zeros(1), np.ones(1), 0).item()
-    0.5
+    >>> round(averaged(np.ones(1), np.full(1, 4.0), 0).item(), 6)
+    0.647726
     """
     t = np.asarray(t, dtype=np.float64)
     if len(v) > 1 and (v == v[0]).all():
