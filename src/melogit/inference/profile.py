@@ -21,12 +21,13 @@ from melogit.fit.integrate import objective
 from melogit.fit.types import Fit
 from melogit.inference.summit import Summit, return_to
 from melogit.inference.wald import critical_value
-from melogit.optimize import Ending, Iterate, maximise
+from melogit.optimize import Ending, Iterate, Maximum, maximise
 
 FloatArray = NDArray[np.float64]
 
 MAX_TRIES = 40
 ZETA_TOLERANCE = 1e-5  # of a limit, in units of the signed root
+CLOSE = 1e-4  # Newton decrement of a held maximum that could not be improved
 HIGHER = 0.01  # a profile this much above the maximum means that the maximum was none
 
 
@@ -159,12 +160,12 @@ def maximum_at(summit: Summit, held: Held, value: float, x: FloatArray, payload:
         first = at(here[others], payload)
         if not first.ok:
             return None
-        best = maximise(at, first, tolerance=1e-10, max_iterations=100)
+        best = maximise(at, first, tolerance=1e-10, max_iterations=50)
         found = _lift(held, value, best.at.x, k, others, root)
         if found is None:
             return None
         slopes = np.abs(held.gradient(found))
-        if best.ending is Ending.CONVERGED:
+        if _near_enough(best):
             full = objective(summit.nested, summit.by, found, best.at.payload)
             slope = float(full.gradient[k] / held.gradient(found)[k])
             return Constrained(value, best.at.value + 0.5 * best.decrement, slope, found, best.at.payload)
@@ -172,6 +173,11 @@ def maximum_at(summit: Summit, held: Held, value: float, x: FloatArray, payload:
             return None
         here, payload = found, best.at.payload  # another coordinate describes the surroundings better
     return None
+
+
+def _near_enough(best: Maximum) -> bool:
+    """Converged, or so near that nodes placed anew at each step only make the last digits go back and forth."""
+    return best.ending is Ending.CONVERGED or (best.at.ok and best.decrement < CLOSE)
 
 
 def _onto(held: Held, value: float, x: FloatArray) -> FloatArray | None:
@@ -258,8 +264,8 @@ def _maximum_without(summit: Summit, held: Held, x: FloatArray, payload: object)
     first = at(start[keep], payload)
     if not first.ok:
         return None
-    best = maximise(at, first, tolerance=1e-10, max_iterations=100)
-    if best.ending is not Ending.CONVERGED:
+    best = maximise(at, first, tolerance=1e-10, max_iterations=50)
+    if not _near_enough(best):
         return None
     whole = start.copy()
     whole[keep] = best.at.x
