@@ -131,7 +131,7 @@ def read_targets(asked: Mapping[str, Any], recipe: Recipe) -> list[Target]:
     everything = isinstance(names, str) and names == "*"
     wanted = [c.name for c in recipe.columns] if everything else [names] if isinstance(names, str) else list(names)
     if not wanted:
-        raise ModelError(f"{measure}= names no predictor.")
+        raise ModelError(f"{measure}= names no predictor, and the model has {len(recipe.columns)} of them.")
     out: list[Target] = []
     for name in wanted:
         levels = factor_levels(recipe, name)
