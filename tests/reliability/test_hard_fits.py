@@ -260,3 +260,15 @@ def test_started_where_the_likelihood_is_flat(clean):
     data = pd.DataFrame({"y": y, "x": rng.normal(size=len(g)), "g": g})
     for options in ({}, {"intpoints": 7}, {"method": "laplace"}):
         assert quietly(me.melogit, F, data, **options).result.params["g:var(Intercept)"] > 3
+
+
+def test_had_many_small_data_sets_and_each_fit_ends():
+    """The number of trapezoidal points must not change to and fro between two steps."""
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(40), 6)
+    ended = []
+    for _ in range(60):
+        p = 1 / (1 + np.exp(-0.4 - rng.normal(0, 1.6, 40)[g]))
+        data = pd.DataFrame({"y": (rng.random(240) < p).astype(int), "g": g})
+        ended.append(quietly(me.melogit, "y ~ (1 | g)", data).result.converged)
+    assert all(ended)

@@ -225,6 +225,8 @@ def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *
     x = best.at.x + best.polish if best.ending is Ending.CONVERGED else best.at.x
     loglik = best.at.value + (0.5 * best.decrement if best.ending is Ending.CONVERGED else 0.0)
     hessian = best.at.hessian
+    if by.method == "trapezoid":
+        by = replace(by, points=points)
     integration = certify(nested, by, points, x, loglik, hessian, nodes, settings.tolerance, automatic)
     return Summit(x, loglik, hessian, nodes, best.ending, by, integration)
 

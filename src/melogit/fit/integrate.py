@@ -27,7 +27,8 @@ class Integrator:
         ``mvaghermite``, ``mcaghermite``, ``ghermite``, ``laplace``; ``curvature`` (nodes at mode and curvature, but
         score and information at fixed nodes: what "auto" climbs with) or ``trapezoid``.
     points : tuple of int
-        Per dimension, one entry per level. For ``trapezoid`` the last is found at every evaluation.
+        Per dimension, one entry per level. For ``trapezoid`` the last is the least number; where a group needs more at
+        the parameters in question, all get more.
     spacing : float
         Relative step of the trapezoidal rule.
     """
@@ -95,7 +96,7 @@ def place(nested: Nested, by: Integrator, x: FloatArray, start: Nodes) -> Grid |
         found = likelihood.trapezoid(nested, x, start, by.spacing)
         if found is None or found.points > MOST_TRAPEZOID_POINTS:
             return None
-        points = (*by.points[:-1], found.points)
+        points = (*by.points[:-1], max(found.points, by.points[-1]))
         return Grid(found.modes, likelihood.trapezoid_rules(nested, points), points, found.modes)
     rules = likelihood.hermite_rules(nested, by.points)
     if by.method == "ghermite":
@@ -127,6 +128,9 @@ def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) ->
     """What the optimiser sees."""
     adapts = by.method == "mvaghermite"
     start, modes = carried_along(nested, by, x, payload) if adapts else (payload.nodes, None)
+    if by.method == "trapezoid" and payload.points:
+        # Never fewer than before: a rule that changes to and fro would keep the iterations from ending.
+        by = replace(by, points=(*by.points[:-1], payload.points[-1]))
     grid = place(nested, by, x, start)
     point = None if grid is None else evaluate_on(nested, by, x, grid, moments=adapts)
     if grid is None or point is None or not point.ok:
