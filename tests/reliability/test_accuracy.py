@@ -105,7 +105,7 @@ def test_asked_for_a_grid_too_large_for_any_machine(refuses):
     ("option", "value", "words"),
     [
         ("method", "laplase", ("laplase", "Did you mean 'laplace'")),
-        ("vce", "robust", ("vce='robust'",)),
+        ("vce", "sandwich", ("vce='sandwich'",)),
         ("tolerance", 0.0, ("tolerance=0.0", "between 0 and 1")),
         ("max_iterations", 0, ("max_iterations=0", "1 or more")),
         ("threads", -2, ("threads=-2", "1 or more")),

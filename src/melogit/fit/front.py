@@ -107,7 +107,8 @@ def _warn(found: Estimates, integration: Integration, trace: list[TraceRow], siz
     limit_shift = integration.tolerance if integration.automatic else WARN_SHIFT
     limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
     fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
-    if not fine and found.status in (Status.CONVERGED, Status.BOUNDARY):
+    reached = found.status in (Status.CONVERGED, Status.BOUNDARY)
+    if not fine and (reached or not integration.automatic):
         said.append((messages.inaccurate(integration, limit_shift, size), IntegrationWarning))
     for text, category in said:
         warn(text, category)

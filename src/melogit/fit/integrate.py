@@ -37,10 +37,12 @@ class Integrator:
     points: tuple[int, ...]
     spacing: float = likelihood.TRAPEZOID_SPACING
 
-    @property
-    def noise(self) -> float:
-        """How far the value may be from the function whose gradient the score is."""
-        return {"mvaghermite": 0.3, "curvature": 0.1, "trapezoid": 1e-3}.get(self.method, 0.0)
+    def noise(self, groups: int) -> float:
+        """How far the value may be from the function whose gradient the score is, for so many lowest groups."""
+        least, each = {"mvaghermite": (0.3, 0.01), "curvature": (0.1, 0.0), "trapezoid": (1e-3, 0.0)}.get(
+            self.method, (0.0, 0.0)
+        )
+        return max(least, each * groups)
 
 
 # A trapezoidal rule that needs more points than this is not the right rule.
@@ -141,10 +143,10 @@ def objective(nested: Nested, by: Integrator, x: FloatArray, payload: Placed) ->
         nodes = point.evaluation.next_nodes
         shift = shift_of_nodes(grid.nodes, nodes)
     placed = Placed(nodes, grid.points, payload.bend, payload.bend_decrement, modes, shift)
-    hessian = point.hessian
+    hessian, noise = point.hessian, by.noise(nested.problem.n_units[-1])
     if by.method in ("mcaghermite", "laplace"):
         placed, hessian = _with_bend(nested, by, x, point, placed)
-    return Iterate(x, point.loglik, point.score, hessian, True, shift < SETTLED, by.noise, placed)
+    return Iterate(x, point.loglik, point.score, hessian, True, shift < SETTLED, noise, placed)
 
 
 def _with_bend(
