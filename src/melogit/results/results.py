@@ -18,6 +18,7 @@ from melogit.formula.recipe import Recipe
 from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_value, joint_wald
 from melogit.report import Summary, count, number
 from melogit.results import inferences, tables
+from melogit.results.bootstrap import Resampling
 from melogit.results.overview import summarise
 from melogit.results.predictions import Predictions
 from melogit.results.questions import Questions
@@ -25,7 +26,7 @@ from melogit.results.tidy import tidy_table
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Results(Questions, Predictions):
+class Results(Questions, Predictions, Resampling):
     """A fitted mixed-effects logistic regression.
 
     Names follow statsmodels. Tables over parameters list the fixed effects first, then variances and covariances of

@@ -12,6 +12,7 @@ from melogit.errors import ModelError
 from melogit.report import number, probability
 from melogit.report.numbers import statistic
 from melogit.results import Results, lrtest
+from melogit.stata.bootstrap import interval_report
 from melogit.stata.data import Dataset
 from melogit.stata.data_commands import Step
 from melogit.stata.factors import read_terms
@@ -50,17 +51,24 @@ def references(state: State, command: Command) -> References:
 
 # ---------------------------------------------------------------------------------------------------- estat
 
+BOOTSTRAP = {
+    "bc": "bias-corrected intervals, the default",
+    "Normal": "from the standard errors",
+    "Percentile": "quantiles of the replicates",
+    "all": "all kinds",
+}
+
 
 def estat(state: State, command: Command) -> Step:
-    """``estat icc``, ``group``, ``ic`` and ``sd``."""
+    """``estat icc``, ``group``, ``ic``, ``sd`` and ``bootstrap``."""
     fit = fit_of(state, command)
-    own_options(command, {})
     word = command.main.body[0].text if command.main.body else ""
     kinds = {"icc": _icc, "group": _groups, "ic": _criteria, "sd": _deviations}
+    if (word != "bootstrap" and word not in kinds) or len(command.main.body) > 1:
+        raise command.error(command.main.end, f"supported: estat {', estat '.join([*kinds, 'bootstrap'])}.")
     if word == "bootstrap":
-        raise ModelError("'estat bootstrap' is not available in this version, which has no bootstrap yet.")
-    if word not in kinds or len(command.main.body) > 1:
-        raise command.error(command.main.end, f"supported: estat {', estat '.join(kinds)}.")
+        return state, interval_report(fit, command, own_options(command, BOOTSTRAP))
+    own_options(command, {})
     return state, kinds[word](fit)
 
 

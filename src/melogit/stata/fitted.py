@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from melogit.fit.types import Fit
 from melogit.report import Section, Summary
 from melogit.results import Results
+from melogit.results.bootstrap import BootstrapResults
 
 CONSTANT = "_cons"
+NOT_CARRIED_ON = "Note: test, lincom and margins after this use the standard errors of the fit itself, not these."
 _AUTO = ('fit with intpoints="auto" to reach it', 'me.melogit, with the formula above and intpoints="auto", reaches it')
 
 
@@ -48,6 +50,8 @@ class StataResults(Results):
     Attributes
     ----------
     wording : Wording
+    bootstrapped : BootstrapResults or None
+        Of the prefix ``bootstrap``. Tests and margins after it still rest on the observed information.
 
     Examples
     --------
@@ -58,12 +62,23 @@ class StataResults(Results):
     """
 
     wording: Wording = field(default_factory=Wording)
+    bootstrapped: BootstrapResults | None = None
 
     def summary(self, odds_ratios: bool | None = None) -> Summary:
         """Lay out the table; odds ratios where the command had the option ``or``, unless said otherwise."""
         chosen = self.wording.odds_ratios if odds_ratios is None else odds_ratios
         # A subclass with slots has no plain super() here: dataclass makes the class anew.
         return in_stata_words(Results.summary(self, chosen), self.fit, self.wording)
+
+    def __str__(self) -> str:
+        if self.bootstrapped is None:
+            return str(self.summary())
+        table = self.bootstrapped.summary(
+            odds_ratios=self.wording.odds_ratios,
+            level=self.level,
+            labels=lambda name: parameter_label(name, self.fit, self.wording.labels),
+        )
+        return f"{table}\n{NOT_CARRIED_ON}"
 
     @property
     def log(self) -> str:
@@ -226,6 +241,14 @@ def coefficient_label(name: str, labels: Mapping[str, tuple[str, bool]]) -> str:
         text = term_label(term if bracket else piece, labels)
         shown.append(f"{level}.{text}" if bracket else text)
     return "#".join(shown)
+
+
+def parameter_label(name: str, fit: Fit, labels: Mapping[str, tuple[str, bool]]) -> str:
+    """Show any parameter: ``HID:DID:var(Intercept)`` as ``hid>did: var(_cons)``."""
+    for term in fit.terms:
+        if name in term.parameters:
+            return f"{group_label(term.name)}: {_effect(name.removeprefix(term.name + ':'), labels)}"
+    return coefficient_label(name, labels)
 
 
 def _notes(notes: tuple[str, ...]) -> list[str]:

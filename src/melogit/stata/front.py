@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from melogit import api
-from melogit.errors import DataError, DataWarning, FormulaError, ModelError, warn
+from melogit.errors import DataError, FormulaError
 from melogit.results import Results
+from melogit.stata.bootstrap import read_repetition, repeated
 from melogit.stata.data import Dataset, open_data
 from melogit.stata.expressions import condition, row_range
 from melogit.stata.factors import find_column
@@ -20,16 +21,24 @@ from melogit.stata.model import Model, percent, read_model
 from melogit.stata.translate import translate
 
 
-def fit_command(command: Command, data: Dataset) -> StataResults:
-    """Fit the model of an estimation command.
+def fit_command(command: Command, data: Dataset, seed: int | None = None) -> StataResults:
+    """Fit the model of an estimation command, and repeat it on samples where ``bootstrap`` stands before it.
+
+    Parameters
+    ----------
+    command : Command
+    data : Dataset
+    seed : int, optional
+        Of the bootstrap, where the command names none.
 
     Raises
     ------
     FormulaError, DataError, ModelError
     """
     model = read_model(command)
-    if command.bootstrap is not None:
-        raise no_bootstrap(command, model)
+    repetition = None if command.bootstrap is None else read_repetition(command, model, data)
+    if repetition is not None:
+        model = repetition.model
     used = chosen_rows(command, data)
     translation = translate(model, used)
     options = {**translation.options, **_vce(model, used)}
@@ -42,7 +51,8 @@ def fit_command(command: Command, data: Dataset) -> StataResults:
         labels=translation.labels,
         notes=translation.notes,
     )
-    return dressed(results, wording)
+    fit = dressed(results, wording)
+    return fit if repetition is None else repeated(fit, repetition, seed)
 
 
 def chosen_rows(command: Command, data: Dataset) -> Dataset:
@@ -69,25 +79,6 @@ def _vce(model: Model, data: Dataset) -> dict[str, Any]:
         return {"vce": model.vce}
     name = find_column(model.command.text, model.cluster, data.names)
     return {"vce": model.vce, "cluster": name}
-
-
-RESAMPLES_ROWS = (
-    "bootstrap without cluster() resamples single rows as if they were independent, which breaks the groups up and "
-    "gives standard errors that are too small for what varies between groups; to resample whole groups, write "
-    "cluster({group}) idcluster(newid) before the colon and newid as the group after it."
-)
-
-
-def no_bootstrap(command: Command, model: Model) -> ModelError:
-    """Warn of the missing ``cluster()``, and build the error that there is no bootstrap."""
-    assert command.bootstrap is not None
-    if "cluster" not in command.bootstrap:
-        first = next(v for level in model.levels for v in (level.group, level.crossed) if v is not None)
-        warn(RESAMPLES_ROWS.format(group=first.pattern), DataWarning)
-    return ModelError(
-        "The bootstrap is not available in this version. Leave the prefix out: the standard errors are then those of "
-        "the observed information."
-    )
 
 
 def stata(command: str, data: Any) -> StataResults:

@@ -26,7 +26,7 @@ def _estimate(state: State, command: Command) -> Step:
             message = "there is no fit to show again; a model is written as melogit y x || group:"
             raise command.error(command.start, message)
         return state, str(replay(command, state.fit))
-    fit = fit_command(command, data_of(state, command))
+    fit = fit_command(command, data_of(state, command), state.seed)
     return replace(state, fit=fit, margins=None), report(fit)
 
 

@@ -1,0 +1,191 @@
+"""Draw a new data set from an old one: whole groups, stage by stage, or single rows. Design -> Design.
+
+Groups are drawn within the group above them, and each drawn copy is a group of its own with a number of its own, and
+so are all groups inside it: a doctor who is drawn twice counts as two doctors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit.design import Design, GroupingFactor, RandomTerm
+from melogit.errors import ModelError
+
+Int = NDArray[np.int64]
+ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The members of each group: those of group g are ``members[start[g]:start[g + 1]]``."""
+
+    start: Int
+    members: Int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to draw, prepared once.
+
+    Attributes
+    ----------
+    within : tuple of Children
+        Per level, its groups by the group above (one group above the top), and last the rows by lowest group.
+    drawn : tuple of bool
+        Per entry of ``within``: members are drawn with replacement, rather than all kept.
+    clustered : bool
+        False: rows are drawn from all rows, and keep the numbers of their groups.
+    """
+
+    within: tuple[Children, ...]
+    drawn: tuple[bool, ...]
+    clustered: bool
+
+
+def plan_groups(design: Design, stages: Sequence[str]) -> Plan:
+    """Prepare to draw the groups of some levels, and perhaps ``rows`` within the lowest groups.
+
+    Parameters
+    ----------
+    design : Design
+    stages : sequence of str
+        Names of grouping factors (``HID:DID``, or ``DID`` for short), and ``rows``. The others stay as they are.
+
+    Raises
+    ------
+    ModelError
+        The grouping factors cross; an unknown name; nothing, or one top-level group only, to draw from.
+    """
+    factors = [term.factor for term in design.terms]
+    if not design.nested:
+        names = " and ".join(f"'{f.name}'" for f in factors)
+        raise ModelError(
+            f"{names} cross each other, so no groups can be drawn whole without cutting through others. "
+            'Use resample="parametric".'
+        )
+    chosen = {stage if stage == ROWS else level_named(design, stage) for stage in stages}
+    if not chosen:
+        raise ModelError('No stage is drawn. Name at least one grouping factor or "rows" in group=.')
+    top = factors[0]
+    if 0 in chosen and top.n_levels < 2:
+        raise ModelError(
+            f"'{top.name}' has a single group, and drawing whole groups needs several: every sample would be the data "
+            'themselves. Use resample="parametric", or name a lower level in group=.'
+        )
+    above = [np.zeros(top.n_levels, dtype=np.int64)]
+    for upper, lower in pairwise(factors):
+        parent = np.zeros(lower.n_levels, dtype=np.int64)
+        parent[lower.codes] = upper.codes
+        above.append(parent)
+    above.append(factors[-1].codes.astype(np.int64))
+    counts = [1, *(f.n_levels for f in factors)]
+    within = tuple(_children(parent, count) for parent, count in zip(above, counts, strict=True))
+    return Plan(within, (*(level in chosen for level in range(len(factors))), ROWS in chosen), True)
+
+
+def plan_rows() -> Plan:
+    """Prepare to draw single rows, whatever group they are in."""
+    return Plan((), (), False)
+
+
+def level_named(design: Design, name: str) -> int:
+    """Position of a grouping factor, by its name or by the last of its columns."""
+    factors = [term.factor for term in design.terms]
+    for names in ([f.name for f in factors], [f.columns[-1] if f.columns else "" for f in factors]):
+        if names.count(name) == 1:
+            return names.index(name)
+    known = ", ".join(f"'{f.name}'" for f in factors)
+    raise ModelError(f"{name!r} is no grouping factor of this model. It has {known}.")
+
+
+def draw(plan: Plan, design: Design, rng: np.random.Generator) -> Design:
+    """Draw one sample. A row of frequency weight 3 stands for three rows, each drawn by itself."""
+    if not plan.clustered:
+        rows, weights = _draw_rows(design, rng)
+        return _taken(design, rows, weights, [term.factor.codes[rows] for term in design.terms], None)
+    copies = np.zeros(1, dtype=np.int64)  # the group that each copy is a copy of; first, the one above the top
+    parents: list[Int] = []
+    for children, drawn in zip(plan.within[:-1], plan.drawn[:-1], strict=True):
+        parent, copies = _members(children, copies, rng if drawn else None)
+        parents.append(parent)
+    leaf, rows, weights = _rows_within(plan, design, copies, rng)
+    codes = [leaf]
+    for parent in parents[:0:-1]:
+        codes.insert(0, parent[codes[0]])
+    numbers = [np.arange(1, len(parent) + 1).astype(str).astype(object) for parent in parents]
+    return _taken(design, rows, weights, codes, numbers)
+
+
+def _children(parent: Int, count: int) -> Children:
+    start = np.concatenate([[0], np.cumsum(np.bincount(parent, minlength=count))])
+    return Children(start.astype(np.int64), np.argsort(parent, kind="stable").astype(np.int64))
+
+
+def _members(children: Children, copies: Int, rng: np.random.Generator | None) -> tuple[Int, Int]:
+    """Members of each copy of a group: the copy's position, and which member; drawn where there is an rng."""
+    size = np.diff(children.start)[copies]
+    parent = np.repeat(np.arange(len(copies)), size)
+    if rng is None:
+        at = np.arange(len(parent)) - np.repeat(np.cumsum(size) - size, size)
+    else:
+        at = rng.integers(0, size[parent])
+    return parent, children.members[children.start[copies[parent]] + at]
+
+
+def _rows_within(
+    plan: Plan, design: Design, copies: Int, rng: np.random.Generator
+) -> tuple[Int, Int, NDArray[np.float64]]:
+    """Copy, row and weight of every row of the sample."""
+    children = plan.within[-1]
+    if not plan.drawn[-1] or np.all(design.weights == 1):
+        leaf, rows = _members(children, copies, rng if plan.drawn[-1] else None)
+        return leaf, rows, design.weights[rows]
+    ends = np.concatenate([[0], np.cumsum(design.weights[children.members])]).astype(np.int64)
+    start, size = ends[children.start[copies]], ends[children.start[copies + 1]] - ends[children.start[copies]]
+    leaf = np.repeat(np.arange(len(copies)), size)
+    ticket = start[leaf] + rng.integers(0, size[leaf])
+    rows = children.members[np.searchsorted(ends, ticket, side="right") - 1]
+    pairs, times = np.unique(leaf * design.n_rows + rows, return_counts=True)
+    leaf, rows = np.divmod(pairs, design.n_rows)
+    return leaf, rows, times.astype(np.float64)
+
+
+def _draw_rows(design: Design, rng: np.random.Generator) -> tuple[Int, NDArray[np.float64]]:
+    n = design.n_rows
+    if np.all(design.weights == 1):
+        return rng.integers(0, n, n), np.ones(n)
+    total = design.weights.sum()
+    times = rng.multinomial(int(total), design.weights / total)
+    rows = np.flatnonzero(times)
+    return rows, times[rows].astype(np.float64)
+
+
+def _taken(
+    design: Design,
+    rows: Int,
+    weights: NDArray[np.float64],
+    codes: Sequence[NDArray[np.integer]],
+    labels: Sequence[NDArray[np.object_]] | None,
+) -> Design:
+    """Take rows, with their groups numbered without gaps; without labels, groups keep their own."""
+    terms = []
+    for level, (term, code) in enumerate(zip(design.terms, codes, strict=True)):
+        seen, inner = np.unique(code, return_inverse=True)
+        label = (term.factor.levels if labels is None else labels[level])[seen]
+        factor = GroupingFactor(term.factor.name, term.factor.columns, inner.astype(np.int32), label)
+        terms.append(RandomTerm(factor, term.Z[rows], term.names, term.blocks))
+    return replace(
+        design,
+        y=design.y[rows],
+        trials=design.trials[rows],
+        weights=weights,
+        offset=design.offset[rows],
+        X=design.X[rows],
+        terms=tuple(terms),
+        row_labels=design.row_labels[rows] if len(design.row_labels) else design.row_labels,
+    )
