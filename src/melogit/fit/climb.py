@@ -35,6 +35,8 @@ Log = Callable[[TraceRow], None]
 FIRST_POINTS, FIRST_STEPS = 3, 5
 # "auto" takes at most so many steps with few points before it goes over to a better rule.
 NEAR_STEPS = 8
+# Newton decrement at which mean-variance nodes end: their adaptation, not Newton's method, sets the last digits.
+SETTLED_DECREMENT = 1e-8
 # Newton decrement at which "auto" ends: so small that different paths to the maximum give the same digits.
 TIGHT = 1e-12
 # Closer than this (relative to what the integrand needs) the trapezoidal rule gains nothing.
@@ -116,10 +118,12 @@ def _maximum(
     placed: Placed,
     settings: Settings,
     log: Log,
-    tolerance: float = 1e-9,
+    tolerance: float | None = None,
     stage: str = "full",
 ) -> Maximum:
     began = time.perf_counter()
+    if tolerance is None:
+        tolerance = SETTLED_DECREMENT if by.method == "mvaghermite" else 1e-9
     if by.method == "mvaghermite":
         modes = placed.nodes
         placed = Placed(settle(nested, by, x, modes, rounds=1), modes=modes)

@@ -48,8 +48,8 @@ class Integrator:
 # A trapezoidal rule that needs more points than this is not the right rule.
 MOST_TRAPEZOID_POINTS = 4000
 # A placement counts as settled when no node centre or spread moves by more posterior standard deviations than this;
-# the log-likelihood then moves by about 1e-6.
-SETTLED, CLOSE = 1e-5, 0.1
+# the log-likelihood then moves by about 1e-6, and every further round moves the nodes some five times less.
+SETTLED, CLOSE = 1e-4, 0.1
 # Newton decrement below which the curvature that moving nodes add is worked out (and kept from there on); with very
 # few points, where it is large, it is worked out at every step until the decrement is below the second number.
 NEAR, VERY_NEAR = 1e-4, 1e-6

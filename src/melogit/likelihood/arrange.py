@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ from melogit.likelihood.covariance import CovarianceMap, covariance_map, row_sca
 FloatArray = NDArray[np.float64]
 MAX_EFFECTS = 24
 MAX_LEVELS = 8
-ROWS_AT_A_TIME = 8192
+ROWS_AT_A_TIME = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +193,19 @@ def _fixed_scales(design: Design) -> tuple[FloatArray, FloatArray]:
     others = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
     if not others.all():
         shift[others] = (share @ design.X)[others]
-    for j in np.flatnonzero(others):
-        centred = design.X[:, j] - shift[j]
-        scale[j] = np.sqrt(share @ (centred * centred)) or 1.0
+    squares = np.zeros(p)
+    for part in _pieces(design.n_rows):
+        centred = design.X[part] - shift
+        squares += share[part] @ np.square(centred, out=centred)
+    scale[others] = np.sqrt(squares[others])
+    scale[scale == 0] = 1.0
     return shift, scale
+
+
+def _pieces(n: int) -> Iterator[slice]:
+    """Runs of rows few enough to stay in the processor's cache."""
+    for begin in range(0, n, ROWS_AT_A_TIME):
+        yield slice(begin, begin + ROWS_AT_A_TIME)
 
 
 def _random_scales(design: Design) -> list[FloatArray]:
@@ -259,9 +269,12 @@ def _rows(
     c = max([p, *[place + 1 for place in z_in_Q]])
     flat = np.zeros(n * c + kernel.SLACK)
     Q = flat[: -kernel.SLACK].reshape(n, c)
-    for begin in range(0, n, ROWS_AT_A_TIME):  # few enough to stay in the processor's cache
-        part = slice(begin, begin + ROWS_AT_A_TIME)
-        Q[part, :p] = (design.X[order[part]] - shift) / scale
+    sorted_already = order[0] == 0 and bool(np.all(order[1:] > order[:-1]))
+    factor = 1.0 / scale
+    for part in _pieces(n):
+        block = Q[part, :p]
+        np.subtract(design.X[part] if sorted_already else design.X[order[part]], shift, out=block)
+        block *= factor
     for column, place in zip(z_columns, z_in_Q, strict=True):
         if place >= p:
             Q[:, place] = 1.0 if column is None else column[: -kernel.SLACK]
