@@ -347,3 +347,22 @@ def test_set_seed_and_settings(small):
     assert state.seed == 42 and state.data is not None
     state, _ = one(state, "clear")
     assert state.data is None and state.fit is None
+
+
+def test_bootstrap_and_estat_bootstrap(small):
+    line = "bootstrap, reps(6) cluster(did) idcluster(new): melogit y x i.stage || new:, nolog"
+    state, said = run(f"set seed 9\n{line}\nestat bootstrap\nestat bootstrap, all", small)
+    boot = state.fit.bootstrapped
+    assert boot.seed == 9 and len(boot.replicates) == 6
+    assert "(N)" in said.split("estat bootstrap, all")[1] and "II.stage |" in said
+    only = said.split(". estat bootstrap\n")[1].split("estat bootstrap, all")[0]
+    cells = next(row for row in only.splitlines() if row.strip().startswith("x |")).split("|")[1].split()
+    assert cells == [*(number(value) for value in boot.table("bc").iloc[1]), "(BC)"]
+    with pytest.raises(FormulaError, match="choose one of normal and bc"):
+        step(state, "estat bootstrap, bc normal")
+    assert run(line.replace("reps(6)", "reps(2) seed(4)"), small)[0].fit.bootstrapped.seed == 4
+
+
+def test_estat_bootstrap_needs_a_bootstrap(fitted):
+    with pytest.raises(ModelError, match="'estat bootstrap' needs a fit with the prefix bootstrap"):
+        step(fitted, "estat bootstrap")

@@ -1,5 +1,8 @@
 """What a command means, as a formula: the whole grammar, with and without data, and back."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -178,13 +181,65 @@ def test_results_of_a_formula_can_be_replayed(small):
     assert "_cons" in str(me.stata("melogit, or", fit))
 
 
-def test_bootstrap_without_cluster_warns_in_one_sentence(small):
-    with pytest.warns(me.DataWarning, match=r"resamples single rows .* write cluster\(newdid\) idcluster") as caught:
-        with pytest.raises(ModelError, match="bootstrap is not available in this version"):
-            me.stata("bootstrap, rep(100): melogit y x || newdid:", small)
-    assert str(caught[0].message).count(". ") == 0
-    with pytest.raises(ModelError, match="bootstrap is not available in this version"):
-        me.stata("bootstrap, reps(100) cluster(did) idcluster(new): melogit y x || new:", small)
+def bootstrap(prefix, model, data):
+    return me.stata(f"bootstrap, {prefix}: melogit {model}, intpoints(9)", data)
+
+
+def test_bootstrap_without_cluster_resamples_rows_and_warns_in_one_sentence(small):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", me.DataWarning)
+        fit = bootstrap("rep(5) seed(2)", "y x || did:", small)
+    said = [str(w.message) for w in caught if "bootstrap" in str(w.message)]
+    assert len(said) == 1 and said[0].count(". ") == 0
+    assert re.search(r"resamples single rows .* write cluster\(did\) idcluster", said[0])
+    assert fit.bootstrapped.resample == "rows"
+    plain = quietly(me.melogit, "Y ~ X + (1 | DID)", small, method="mvaghermite", intpoints=9).result
+    same = quietly(plain.bootstrap, 5, resample="rows", seed=2).result
+    np.testing.assert_array_equal(fit.bootstrapped.replicates, same.replicates)
+
+
+def test_bootstrap_of_whole_groups_is_that_of_the_results(small):
+    fit = quietly(bootstrap, "reps(5) seed(2) cluster(did) idcluster(newdid)", "y x || newdid:", small)
+    assert not fit.messages
+    plain = quietly(me.melogit, "Y ~ X + (1 | DID)", small, method="mvaghermite", intpoints=9).result
+    boot = plain.bootstrap(5, seed=2)
+    np.testing.assert_array_equal(fit.result.bootstrapped.replicates, boot.replicates)
+    text = str(fit.result)
+    assert "Based on 24 clusters in DID, drawn whole. Seed 2." in text
+    assert f"{boot.table().loc['X', 'std_err']:.7f}" in text
+    assert "did: var(_cons) |" in text and "use the standard errors of the fit itself" in text
+    assert "Odds ratio" not in text and "odds ratio" in str(me.stata("melogit, or", fit.result))
+    assert "[90% conf. interval]" in str(me.stata("melogit, level(90)", fit.result))
+
+
+def test_the_new_variable_may_stand_at_the_top_of_several_levels(small):
+    fit = quietly(bootstrap, "reps(2) seed(1) cluster(hid) idcluster(new)", "y x || new: || did:", small).result
+    assert fit.bootstrapped.group == ("HID",)
+    assert [term.name for term in fit.fit.terms] == ["HID", "HID:DID"]
+
+
+def test_cluster_without_new_ids_says_what_stata_would_do(small):
+    fit = quietly(bootstrap, "reps(2) seed(1) cluster(did)", "y x || did:", small)
+    assert any("Stata would merge the two into one" in message for message in fit.messages)
+    assert fit.result.bootstrapped.resample == "cluster"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "model", "message"),
+    [
+        ("cluster(did)", "y x || hid: || did:", r"the top level of this model is 'HID', not 'DID'.*cluster\(HID\)"),
+        ("cluster(stage)", "y x || did:", "the top level of this model is 'DID', not 'Stage'"),
+        ("cluster(nowhere)", "y x || did:", "no column 'nowhere'"),
+        ("idcluster(new)", "y x || did:", r"cluster\(group\) is missing beside it"),
+        ("cluster(did) idcluster(hid)", "y x || hid:", "names a new variable, and there is a variable 'hid'"),
+        ("cluster(did hid)", "y x || did:", r"cluster\(\) takes one variable"),
+        ("reps(1) cluster(did)", "y x || did:", r"reps\(\) takes one whole number, 2 or more"),
+        ("reps(x) cluster(did)", "y x || did:", r"reps\(\) takes one whole number"),
+    ],
+)
+def test_a_bootstrap_that_cannot_be(small, prefix, model, message):
+    with pytest.raises(FormulaError, match=message):
+        quietly(bootstrap, prefix, model, small)
 
 
 @pytest.mark.parametrize(
