@@ -299,6 +299,7 @@ def test_ctrl_c_gives_what_is_done(fit):
             "resample='weights' is not known. Choose one of cluster, stagewise, parametric",
         ),
         ({"group": "school"}, "'school' is no grouping factor of this model. It has 'DID'."),
+        ({"group": 5}, "group=5 must be the name of a grouping factor"),
         ({"group": ["rows"]}, "'rows' is no grouping factor"),
         ({"group": []}, 'draws the groups of one level, not of 0. Use "stagewise"'),
         ({"resample": "stagewise", "group": []}, "No stage is drawn"),
@@ -326,6 +327,37 @@ def test_one_cluster_cannot_be_drawn(nested):
     single = replace(design, terms=(replace(top, factor=factor), design.terms[1]))
     with pytest.raises(ModelError, match="'HID' has a single group, and drawing whole groups needs several"):
         replace(nested, design=single).bootstrap(5)
+
+
+def test_infinite_coefficients_cannot_be_bootstrapped(data):
+    separated = data.assign(z=data["y"] * (np.arange(240) % 3 == 0))
+    fit = quietly(me.melogit, "y ~ z + (1 | DID)", separated, intpoints=5).result
+    with pytest.raises(ModelError, match=r"infinite \(separation.*Leave the separating predictor out"):
+        fit.bootstrap(5)
+
+
+def test_every_design_can_be_drawn(data):
+    """No predictor, no constant, counts."""
+    counts = data.groupby("DID", as_index=False).agg(y=("y", "sum"), n=("y", "size"), x=("x", "mean"))
+    counts["area"] = counts["DID"] // 2
+    for formula, frame in (
+        ("y ~ 1 + (1 | DID)", data),
+        ("y ~ 0 + x + (1 | DID)", data),
+        ("cbind(y, n - y) ~ x + (1 | area)", counts),
+    ):
+        fit = quietly(me.melogit, formula, frame, intpoints=5).result
+        for resample in ("cluster", "stagewise", "parametric", "rows"):
+            boot = quietly(fit.bootstrap, 6, resample=resample, seed=2).result
+            assert len(boot.used) >= 4, (formula, resample)
+            assert (boot.table().loc[list(fit.fe_params.index), "std_err"] > 0).all()
+
+
+def test_stages_are_named_from_the_top(nested):
+    boot = quietly(nested.bootstrap, 2, resample="stagewise", group=["rows", "DID"], seed=1).result
+    assert boot.group == ("HID:DID", "rows")
+    assert "Drawn in stages: HID:DID, then rows" in boot.summary()
+    whole = quietly(nested.bootstrap, 2, group="DID", seed=1).result
+    assert "clusters in HID:DID, drawn whole within each HID." in whole.summary()
 
 
 def test_a_loaded_model_has_no_data(fit, tmp_path):

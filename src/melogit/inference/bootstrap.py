@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,7 +90,17 @@ def sampler(design: Design, fit: Fit, resample: str, group: str | Sequence[str] 
             )
         return lambda rng: replace(design, y=simulate_response(design, fit, rng))
     names = [term.factor.name for term in design.terms]
-    given = [group] if isinstance(group, str) else None if group is None else list(group)
+    given = (
+        [group]
+        if isinstance(group, str)
+        else None
+        if group is None
+        else [*group]
+        if isinstance(group, Iterable)
+        else [group]
+    )
+    if given is not None and not all(isinstance(name, str) for name in given):
+        raise ModelError(f"group={group!r} must be the name of a grouping factor, or a list of names.")
     if resample == "cluster":
         if given is not None and len(given) != 1:
             raise ModelError(f'resample="cluster" draws the groups of one level, not of {len(given)}. Use "stagewise".')
@@ -155,12 +165,12 @@ def replicate(
                         row, reason = np.full(k, np.nan), "the statistic is not a finite number"
                 except (MelogitError, np.linalg.LinAlgError, MemoryError) as error:
                     row, reason = np.full(k, np.nan), str(error) or type(error).__name__
-            values.append(row)
             if reason:
                 failures.append(Failure(r, reason))
             else:
                 said = {w.category.__name__ for w in caught if issubclass(w.category, MelogitWarning)}
                 warned.update(said)
+            values.append(row)  # last: Ctrl-C may come between any two lines
             if after_each is not None:
                 after_each(r)
     except KeyboardInterrupt:
@@ -211,8 +221,8 @@ def interval(values: FloatArray, observed: float, kind: str, level: float) -> tu
 
     Examples
     --------
-    >>> interval(np.arange(1.0, 100.0), 50.0, "percentile", 0.9)
-    (5.0, 95.0)
+    >>> [round(limit, 6) for limit in interval(np.arange(1.0, 100.0), 50.0, "percentile", 0.9)]
+    [5.0, 95.0]
     """
     z = critical_value(level)
     if kind == "normal":

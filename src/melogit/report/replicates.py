@@ -19,9 +19,9 @@ KIND_NOTES = {
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
 }
 WARNED = {
-    "BoundaryWarning": "have a variance of 0 or a correlation of +-1",
-    "IntegrationWarning": "have an integral that is less accurate than asked for",
-    "ConvergenceWarning": "have a likelihood that is flat in some direction",
+    "BoundaryWarning": "a variance of 0 or a correlation of +-1",
+    "IntegrationWarning": "the integral is less accurate than asked for",
+    "ConvergenceWarning": "the likelihood is flat in some direction",
 }
 
 
@@ -135,5 +135,5 @@ def replicate_notes(
     if failed:
         notes.append(f"{count(failed)} of {count(done)} replicates failed and are left out; .failed tells why.")
     for name, times in warned:
-        notes.append(f"{count(times)} replicates {WARNED.get(name, f'gave {name}')}.")
+        notes.append(f"In {count(times)} of {count(done)} replicates: {WARNED.get(name, name)}.")
     return notes

@@ -15,6 +15,7 @@ from melogit.errors import ConvergenceWarning, DataWarning, MelogitWarning, Mode
 from melogit.fit.types import Fit
 from melogit.inference import critical_value, z_and_p
 from melogit.inference.bootstrap import KINDS, Replicates, interval, replicate, sampler
+from melogit.inference.resampling import ROWS, level_named
 from melogit.report import count
 from melogit.report.replicates import (
     ReplicateRow,
@@ -384,13 +385,15 @@ def _described(design: Design, resample: str, group: str | Sequence[str] | None)
     if resample == "parametric":
         return (), "Responses were simulated from the fit."
     if resample == "rows":
-        return ("rows",), f"Single rows were drawn, ignoring the groups of {factors[-1].name}."
+        return (ROWS,), f"Single rows were drawn, ignoring the groups of {factors[-1].name}."
     given = [group] if isinstance(group, str) else list(group or ())
+    levels = sorted({level_named(design, name) for name in given if name != ROWS})
     if resample == "cluster":
-        chosen = given[0] if given else factors[0].name
-        of = next(f for f in factors if chosen == f.name or chosen == f.columns[-1])
-        inside = "" if of is factors[0] else f" within each {factors[factors.index(of) - 1].name}"
-        return (of.name,), f"Based on {count(of.n_levels)} clusters in {of.name}, drawn whole{inside}."
-    stages = tuple(given) or (*(f.name for f in factors), "rows")
-    caution = ROWS_INFLATE if "rows" in stages else ""
+        at = levels[0] if levels else 0
+        own = factors[at]
+        inside = f" within each {factors[at - 1].name}" if at else ""
+        return (own.name,), f"Based on {count(own.n_levels)} clusters in {own.name}, drawn whole{inside}."
+    stages = (*(factors[at].name for at in levels), *([ROWS] if ROWS in given else []))
+    stages = stages or (*(f.name for f in factors), ROWS)
+    caution = ROWS_INFLATE if ROWS in stages else ""
     return stages, f"Drawn in stages: {', then '.join(stages)}; each within the one above.{caution}"
