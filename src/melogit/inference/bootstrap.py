@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from melogit.design import Design
 from melogit.errors import MelogitError, MelogitWarning, ModelError
-from melogit.fit import fit_design
+from melogit.fit import Settings, fit_design
 from melogit.fit.types import Fit, Status
 from melogit.inference.model_test import settings_of, simulate_response
 from melogit.inference.resampling import ROWS, draw, level_named, plan_groups, plan_rows
@@ -153,24 +153,11 @@ def replicate(
     settings = settings_of(fit, threads=threads)
     try:
         for r in range(1, reps + 1):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", MelogitWarning)
-                try:
-                    design = sample(np.random.default_rng([seed, r]))
-                    _check_rank(design)
-                    refit = fit_design(design, settings)
-                    reason = "" if refit.converged else refit.status.value
-                    row = np.full(k, np.nan) if reason else measure(refit, design)
-                    if not reason and not np.isfinite(row).all():
-                        row, reason = np.full(k, np.nan), "the statistic is not a finite number"
-                except (MelogitError, np.linalg.LinAlgError, MemoryError) as error:
-                    row, reason = np.full(k, np.nan), str(error) or type(error).__name__
+            row, reason, said = _one(sample, np.random.default_rng([seed, r]), settings, measure)
             if reason:
                 failures.append(Failure(r, reason))
-            else:
-                said = {w.category.__name__ for w in caught if issubclass(w.category, MelogitWarning)}
-                warned.update(said)
-            values.append(row)  # last: Ctrl-C may come between any two lines
+            warned.update(said)
+            values.append(np.full(k, np.nan) if row is None else row)  # last: Ctrl-C may come between any two lines
             if after_each is not None:
                 after_each(r)
     except KeyboardInterrupt:
@@ -178,6 +165,26 @@ def replicate(
             raise
     failures = [f for f in failures if f.replicate <= len(values)]
     return Replicates(np.array(values), tuple(failures), tuple(sorted(warned.items())))
+
+
+def _one(
+    sample: Sampler, rng: np.random.Generator, settings: Settings, measure: Measure
+) -> tuple[FloatArray | None, str, set[str]]:
+    """One replicate: its values, or None and the reason why there are none; and the kinds of warnings given."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MelogitWarning)
+        try:
+            design = sample(rng)
+            _check_rank(design)
+            refit = fit_design(design, settings)
+            if not refit.converged:
+                return None, refit.status.value, set()
+            row = measure(refit, design)
+        except (MelogitError, np.linalg.LinAlgError, MemoryError) as error:
+            return None, str(error) or type(error).__name__, set()
+    if not np.isfinite(row).all():
+        return None, "the statistic is not a finite number", set()
+    return row, "", {w.category.__name__ for w in caught if issubclass(w.category, MelogitWarning)}
 
 
 def _check_rank(design: Design) -> None:
