@@ -289,7 +289,8 @@ class _Side:
 
     def zeta(self, point: Constrained) -> float:
         rise = point.loglik - self.peak.loglik
-        allowed = HIGHER + 2 * self.peak.summit.by.noise * 0.1
+        summit = self.peak.summit
+        allowed = HIGHER + 0.2 * summit.by.noise(summit.nested.problem.n_units[-1])
         if rise > allowed:
             raise ModelError(
                 f"Holding {self.held.name} at {point.value:.6g} gives a log-likelihood {rise:.4g} above the fit's: "
