@@ -227,7 +227,7 @@ int evaluate(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lamb
   nb::gil_scoped_release release;
   const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
   std::vector<double> parts(chunks * size, 0.0);
-  if (D.n * paths < 20000) threads = 1;  // less work than it takes to start a thread
+  if (D.n * paths < 150000) threads = 1;  // starting a thread takes about as long as that much work
   const int status = for_chunks(chunks, threads, k->evaluate_scratch(D, A), [&](int64_t c, double* scratch) {
     return k->evaluate(D, A, problem.chunk[c], problem.chunk[c + 1], &parts[c * size], scratch);
   });
@@ -255,7 +255,7 @@ int modes(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lambda,
   const Kernels* k = chosen(isa);
   nb::gil_scoped_release release;
   const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
-  if (D.n < 5000) threads = 1;
+  if (D.n < 50000) threads = 1;
   return for_chunks(chunks, threads, k->modes_scratch(D, A), [&](int64_t c, double* scratch) {
     return k->modes(D, A, problem.chunk[c], problem.chunk[c + 1], scratch);
   });
@@ -303,7 +303,7 @@ int fixed_effects(Problem& problem, ConstDoubles eta0, Doubles sum, int threads,
   nb::gil_scoped_release release;
   const int64_t rows = std::max<int64_t>(1024, (D.n / 64 + 255) / 256 * 256), chunks = (D.n + rows - 1) / rows;
   std::vector<double> parts(chunks * size, 0.0);
-  if (D.n < 20000) threads = 1;
+  if (D.n < 50000) threads = 1;
   const int status = for_chunks(chunks, threads, k->fixed_scratch(D), [&](int64_t c, double* scratch) {
     return k->fixed_effects(D, eta, c * rows, std::min(D.n, (c + 1) * rows), &parts[c * size], scratch);
   });

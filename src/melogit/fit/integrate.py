@@ -179,7 +179,7 @@ def carried_along(nested: Nested, by: Integrator, x: FloatArray, placed: Placed)
     less than two evaluations with information (with several effects per row; with one they cost the same).
     """
     begin = placed.modes if placed.modes is not None else placed.nodes
-    ok, modes = likelihood.mode_nodes(nested, x, begin)
+    ok, modes = likelihood.mode_nodes(nested, x, begin, tolerance=1e-10)
     if not ok or placed.modes is None:
         return placed.nodes, modes if ok else None
     moved = [
