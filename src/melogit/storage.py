@@ -56,18 +56,31 @@ def save_fit(
     }
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "x", encoding="ascii") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        write_whole(target, text + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(
             f"The model could not be saved to '{target}': {error.strerror or error}. Nothing there was changed."
         ) from error
+
+
+def temporary(path: Path) -> Path:
+    """Name a file beside ``path`` that nobody else uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file (UTF-8) so that it is either complete or, after an OSError, as it was before."""
+    beside = temporary(path)
+    try:
+        with open(beside, "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def load_fit(path: str | os.PathLike[str]) -> tuple[Fit, float]:

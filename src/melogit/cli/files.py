@@ -14,6 +14,7 @@ import pandas as pd
 
 from melogit.datasets import dataset_names, load_dataset
 from melogit.errors import DataError
+from melogit.storage import temporary, write_whole
 
 LONG_READ_MEGABYTES = 50  # files from about here on take more than a second to read
 
@@ -83,24 +84,12 @@ def check_outputs(paths: list[str | None]) -> None:
 
 def write_text(given: str, text: str) -> None:
     """Write a file so that it is either complete or, after a fault, as it was before."""
-    path = Path(os.path.realpath(given))
-    probe = temporary(path)
     try:
-        with open(probe, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(probe, path)
+        write_whole(Path(os.path.realpath(given)), text)
     except OSError as fault:
-        probe.unlink(missing_ok=True)
         raise DataError(
             f"{given!r} could not be written: {fault.strerror or fault}. It is as it was before."
         ) from fault
-
-
-def temporary(path: Path) -> Path:
-    """Name a file beside ``path`` that nobody else uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_json(given: str, content: Any) -> None:

@@ -8,5 +8,6 @@ from melogit.design.data import (
     Structure,
     Wording,
 )
+from melogit.design.rows import subset
 
-__all__ = ["Block", "Design", "GroupingFactor", "RandomTerm", "Structure", "Wording"]
+__all__ = ["Block", "Design", "GroupingFactor", "RandomTerm", "Structure", "Wording", "subset"]

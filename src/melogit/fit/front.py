@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit.design import Design, GroupingFactor, RandomTerm
+from melogit.design import Design, RandomTerm, subset
 from melogit.errors import (
     BoundaryWarning,
     ConvergenceWarning,
@@ -135,32 +135,18 @@ def _fit_limit(design: Design, settings: Settings, separation: Separation) -> Fi
         if np.linalg.matrix_rank(_unit(X[:, keep])) == np.linalg.matrix_rank(_unit(X[:, trial])):
             keep = trial
     text = messages.separated(names, int(separation.rows.sum()), response)
-    inner = fit_design(_subset(design, rest, keep), settings)
+    remaining = replace(
+        subset(design, rest),
+        X=np.ascontiguousarray(design.X[np.ix_(rest, keep)]),
+        x_names=tuple(n for n, k in zip(design.x_names, keep, strict=True) if k),
+    )
+    inner = fit_design(remaining, settings)
     warn(text, SeparationWarning)
     return _expand(design, inner, separation, keep, rest, text)
 
 
 def _unit(X: NDArray) -> NDArray:
     return X / np.maximum(np.sqrt((X**2).sum(axis=0)), 1e-300)
-
-
-def _subset(design: Design, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Design:
-    terms = []
-    for term in design.terms:
-        seen, codes = np.unique(term.factor.codes[rows], return_inverse=True)
-        factor = GroupingFactor(term.factor.name, term.factor.columns, codes.astype(np.int32), term.factor.levels[seen])
-        terms.append(RandomTerm(factor, np.ascontiguousarray(term.Z[rows]), term.names, term.blocks))
-    return replace(
-        design,
-        y=design.y[rows],
-        trials=design.trials[rows],
-        weights=design.weights[rows],
-        offset=design.offset[rows],
-        X=np.ascontiguousarray(design.X[np.ix_(rows, columns)]),
-        x_names=tuple(n for n, k in zip(design.x_names, columns, strict=True) if k),
-        terms=tuple(terms),
-        row_labels=design.row_labels[rows] if len(design.row_labels) else design.row_labels,
-    )
 
 
 def _expand(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit import kernel
-from melogit.fit.integrate import Integrator, Placed, objective
+from melogit.fit.integrate import Integrator, Placed
 from melogit.fit.types import TraceRow
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
@@ -87,8 +87,3 @@ def starting_point(
     if best is None:
         return np.concatenate([logistic.beta, np.full(nested.m, 0.5)]), Placed(fresh)
     return best[1], best[3]
-
-
-def first_iterate(nested: Nested, by: Integrator, x: FloatArray, placed: Placed) -> Iterate:
-    """Evaluate a starting point."""
-    return objective(nested, by, x, placed)

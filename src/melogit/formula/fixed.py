@@ -25,7 +25,7 @@ from formulaic.utils.variables import Variable
 from interface_meta import override
 from numpy.typing import NDArray
 
-from melogit.errors import DataError, DataWarning
+from melogit.errors import DataError, DataWarning, warn
 from melogit.formula import whitelist
 from melogit.formula.columns import Values
 from melogit.formula.plan import Matrix, is_category_call
@@ -245,11 +245,10 @@ def _check_size(matrix: Matrix, values: Mapping[str, Values], n: int) -> None:
             f"(1 | {widest[1]})."
         )
     if total > MANY_COLUMNS:
-        warnings.warn(
+        warn(
             f"The fixed part makes about {total:,} columns, because '{widest[1]}' has {widest[0]:,} levels. "
             f"Is it a grouping column, (1 | {widest[1]}), or a number stored as text?",
             DataWarning,
-            stacklevel=2,
         )
 
 

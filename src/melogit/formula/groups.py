@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melogit.design import Design, GroupingFactor
-from melogit.errors import DataError, DataWarning, ModelError
+from melogit.errors import DataError, DataWarning, ModelError, warn
 from melogit.formula.columns import categorical, factorize_raw, numbers
 from melogit.formula.rows import Rows
 
@@ -83,11 +82,10 @@ def _labels(distinct, name: str) -> tuple[NDArray | list, list[str]]:
     if kind == "f":
         whole = array == np.floor(array)
         if not whole.all():
-            warnings.warn(
+            warn(
                 f"The grouping column '{name}' holds numbers that are not whole, such as {array[~whole][0]:g}; each "
                 "different number is a group of its own. Is it the right column?",
                 DataWarning,
-                stacklevel=2,
             )
             return array, [f"{value:.15g}" for value in array.tolist()]
         return array, [str(int(value)) if abs(value) < 2**53 else f"{value:.17g}" for value in array.tolist()]
@@ -106,11 +104,10 @@ def _object_labels(distinct: list, name: str) -> tuple[list, list[str]]:
     if 0 < sum(isinstance(value, str) for value in distinct) < len(distinct):
         number = next(value for value in distinct if not isinstance(value, str))
         text = next(value for value in distinct if isinstance(value, str))
-        warnings.warn(
+        warn(
             f"The grouping column '{name}' mixes numbers and text (such as {number!r} and {text!r}). They are compared "
             "as text, so 1 and '1' are one group.",
             DataWarning,
-            stacklevel=2,
         )
     try:
         keys = [(float(text), text) for text in texts]
@@ -123,11 +120,10 @@ def _object_labels(distinct: list, name: str) -> tuple[list, list[str]]:
 def _warn_of_leading_zeros(keys: list[tuple[float, str]], name: str) -> None:
     for (number, text), (other, other_text) in pairwise(keys):
         if number == other and text != other_text:
-            warnings.warn(
+            warn(
                 f"The grouping column '{name}' has both '{text}' and '{other_text}', which are taken as two groups "
                 "because the texts differ. Make them alike if they are one.",
                 DataWarning,
-                stacklevel=2,
             )
             return
 
@@ -150,12 +146,11 @@ def check_group_counts(factors: Sequence[GroupingFactor]) -> None:
                 "the variance between groups cannot be estimated from one. Leave the random term out."
             )
         if factor.n_levels < FEW_GROUPS:
-            warnings.warn(
+            warn(
                 f"only {factor.n_levels} groups in '{factor.name}': the variance between groups is estimated from "
                 f"{factor.n_levels} values and is unreliable. With so few, '{factor.name}' as a predictor is often "
                 "better.",
                 DataWarning,
-                stacklevel=2,
             )
 
 
@@ -208,13 +203,12 @@ def _warn_of_reused_ids(a: GroupingFactor, b: GroupingFactor) -> None:
         starts_anew = (highest == sizes - 1).mean() > 0.75  # the ids are the first ones, none left out
         # Everyone meeting everyone, once, is a crossed design such as persons by test items.
         if starts_anew and (len(np.unique(sizes)) > 1 or len(upper.codes) > 1.5 * len(pairs)):
-            warnings.warn(
+            warn(
                 f"ids of '{lower.name}' repeat across '{upper.name}' ('{lower.levels[0]}' occurs in "
                 f"{int((ids == 0).sum()):,} of them), so the two are taken as crossed. If '{lower.name}' "
                 f"{lower.levels[0]} of one '{upper.name}' is not the same as in another, write "
                 f"(1 | {upper.name}/{lower.name}).",
                 DataWarning,
-                stacklevel=2,
             )
             return
 

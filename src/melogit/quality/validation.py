@@ -7,13 +7,13 @@ distribution of the random effects, which is what one knows of a row whose group
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit.design import Design, GroupingFactor, RandomTerm
+from melogit.design import Design, subset
 from melogit.effects.integrals import averaged
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.fit import fit_design
@@ -113,25 +113,6 @@ def _folds(design: Design, folds: int, hold: Holding, rng: np.random.Generator) 
     out = np.empty(design.n_rows, dtype=np.int64)
     out[order] = np.arange(design.n_rows) % folds
     return out
-
-
-def subset(design: Design, rows: NDArray[np.bool_]) -> Design:
-    """The design of some of the rows; groups without rows are left out."""
-    terms = []
-    for term in design.terms:
-        seen, codes = np.unique(term.factor.codes[rows], return_inverse=True)
-        factor = GroupingFactor(term.factor.name, term.factor.columns, codes.astype(np.int32), term.factor.levels[seen])
-        terms.append(RandomTerm(factor, np.ascontiguousarray(term.Z[rows]), term.names, term.blocks))
-    return replace(
-        design,
-        y=design.y[rows],
-        trials=design.trials[rows],
-        weights=design.weights[rows],
-        offset=design.offset[rows],
-        X=np.ascontiguousarray(design.X[rows]),
-        terms=tuple(terms),
-        row_labels=design.row_labels[rows] if len(design.row_labels) else design.row_labels,
-    )
 
 
 def _fit_without(design: Design, fit: Fit, rows: NDArray[np.bool_], k: int, folds: int) -> Fit:
