@@ -1,0 +1,1 @@
+"""Checks of what the method assumes: a fit and its rows -> verdicts in plain words (``melogit.report.checks``)."""

@@ -1,0 +1,216 @@
+"""What every check is given: the fit, its rows and predictors, and quiet refits with a change."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melogit.design import Design
+from melogit.effects.posterior import Posterior
+from melogit.errors import MelogitError, MelogitWarning, ModelError
+from melogit.fit import Settings, fit_design
+from melogit.fit.types import Fit, Status
+from melogit.formula.recipe import Recipe, factor_levels
+from melogit.inference.model_test import settings_of
+
+FloatArray = NDArray[np.float64]
+ALPHA = 0.05
+
+
+class NotChecked(Exception):
+    """A check does not apply to this model or these data; the text says why, as a whole sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A column of the user's data that stands in the fixed part.
+
+    Attributes
+    ----------
+    name : str
+    values : (n,)
+        Numbers; codes of ``levels`` for a factor.
+    levels : tuple of str
+        Empty for a number.
+    columns : tuple of int
+        The columns of ``design.X`` that depend on it.
+    plain : bool
+        A number that stands in the formula as it is, outside products, powers and splines.
+    """
+
+    name: str
+    values: FloatArray
+    levels: tuple[str, ...]
+    columns: tuple[int, ...]
+    plain: bool
+
+    @property
+    def continuous(self) -> bool:
+        """A number with more than two different values."""
+        return not self.levels and len(np.unique(self.values[:10_000])) > 2
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a check is given.
+
+    Attributes
+    ----------
+    fit : Fit
+        With standard errors from the information, even where the tables use robust ones.
+    design : Design
+        The rows of the fit.
+    predictors : tuple of Predictor
+        Those of the fixed part, in the order of the formula; empty where the recipe is not known.
+    posterior : Posterior or None
+        Of the groups, with its slopes, where it was kept; ``find_posterior(design, fit)`` computes it.
+    seed : int
+    alpha : float
+        Level of the tests.
+    threads : int or None
+    time : (n,) or None
+        The time of each row, where the user named a time column.
+    time_name : str
+    tell : callable
+        ``tell("12 of 407 doctors")`` shows how far a long check is.
+    """
+
+    fit: Fit
+    design: Design
+    predictors: tuple[Predictor, ...]
+    posterior: Posterior | None = None
+    seed: int = 0
+    alpha: float = ALPHA
+    threads: int | None = None
+    time: FloatArray | None = None
+    time_name: str = ""
+    tell: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def beta(self) -> FloatArray:
+        """Fixed effects, (p,)."""
+        return self.fit.params[: self.fit.n_fixed]
+
+    @property
+    def weight(self) -> FloatArray:
+        """Trials that each row stands for, frequency weights counted, (n,)."""
+        return self.design.weights * self.design.trials
+
+    def predictor(self, name: str) -> Predictor:
+        """Look up a predictor by name."""
+        return next(p for p in self.predictors if p.name == name)
+
+
+# -------------------------------------------------------------------------------------------------- predictors
+
+
+def read_predictors(design: Design, recipe: Recipe | None) -> tuple[Predictor, ...]:
+    """Collect the predictors of the fixed part from what the fit remembers of its rows."""
+    if recipe is None or recipe.sample is None or recipe.fixed is None:
+        return ()
+    place = {column: k for k, column in enumerate(recipe.kept)}
+    out = []
+    for column in recipe.columns:
+        terms = [t for t, names in recipe.fixed.term_variables.items() if column.name in {str(v) for v in names}]
+        at = sorted(place[i] for term in terms for i in recipe.fixed.term_indices[term] if i in place)
+        if not at:
+            continue
+        values = recipe.sample[column.name]
+        levels = factor_levels(recipe, column.name)
+        if column.kind == "category":
+            numbers = np.asarray(values.codes, dtype=np.float64)  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            numbers = np.asarray(values, dtype=np.float64)
+        plain = levels is None and len(at) == 1 and design.x_names[at[0]] == column.name
+        texts = () if levels is None else tuple(_label(level) for level in levels)
+        out.append(Predictor(column.name, numbers, texts, tuple(at), plain))
+    return tuple(out)
+
+
+def _label(level: object) -> str:
+    return f"{level:g}" if isinstance(level, float) else str(level)
+
+
+def row_name(design: Design, row: int) -> str:
+    """What the user calls a row: its label in the index of the data."""
+    return str(design.row_labels[row]) if len(design.row_labels) else str(row)
+
+
+# ------------------------------------------------------------------------------------------------------ refits
+
+
+def generator(context: Context, key: str) -> np.random.Generator:
+    """Random numbers of one check: the same whichever other checks are made."""
+    return np.random.default_rng([context.seed, zlib.crc32(key.encode())])
+
+
+def needs_maximum(fit: Fit) -> None:
+    """Refuse fits whose estimates are no finite maximum of the likelihood.
+
+    Raises
+    ------
+    NotChecked
+    """
+    if fit.status is Status.SEPARATED:
+        raise NotChecked("Some coefficients of this model are infinite (separation); see the check of separation.")
+    if not fit.converged:
+        raise NotChecked(f"The fit is not a maximum of the likelihood: it {fit.status.value}.")
+
+
+def with_columns(design: Design, columns: Mapping[str, FloatArray]) -> Design:
+    """Append predictors to the fixed part, each (n,)."""
+    X = np.ascontiguousarray(np.column_stack([design.X, *columns.values()]))
+    return replace(design, X=X, x_names=(*design.x_names, *columns))
+
+
+def without_columns(design: Design, columns: tuple[int, ...]) -> Design:
+    """Leave out columns of the fixed part."""
+    keep = [j for j in range(design.X.shape[1]) if j not in columns]
+    return replace(design, X=np.ascontiguousarray(design.X[:, keep]), x_names=tuple(design.x_names[j] for j in keep))
+
+
+def starting_at(context: Context, design: Design) -> tuple[FloatArray, FloatArray]:
+    """The estimates as starting values for another design: 0 for columns that the fit does not have."""
+    known = dict(zip(context.fit.names, context.beta, strict=False))
+    return np.array([known.get(name, 0.0) for name in design.x_names]), context.fit.theta
+
+
+def refit(context: Context, design: Design, *, lean: bool = True, start: bool = True) -> Fit:
+    """Fit a changed design with the choices of the fit, quietly, from its estimates.
+
+    Parameters
+    ----------
+    design : Design
+        With the same random effects; other rows, responses or columns of the fixed part.
+    lean : bool
+        Leave out what only tables need (the certificate, the groups' effects, the plain logistic model).
+    start : bool
+        Begin at the fit's estimates.
+
+    Raises
+    ------
+    ModelError
+        It cannot be fitted, or did not reach a finite maximum.
+    """
+    base = settings_of(context.fit, threads=context.threads)
+    settings: Settings = replace(base, start=starting_at(context, design) if start else None, lean=lean)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MelogitWarning)
+        try:
+            fit = fit_design(design, settings)
+        except np.linalg.LinAlgError as error:
+            raise ModelError(f"a refit could not be computed ({error})") from error
+    if not fit.converged:
+        raise ModelError(f"a refit {fit.status.value}")
+    return fit
+
+
+def reason(error: MelogitError) -> str:
+    """Say why a refit failed, as the end of a sentence."""
+    text = str(error)
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,80 @@
+"""The list of checks, and how they are run: one that fails says so and never takes the others down."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+
+from melogit.diagnostics.context import Context, NotChecked
+from melogit.errors import MelogitError, MelogitWarning, ModelError
+from melogit.report.checks import Check, Verdict
+
+CheckFunction = Callable[[Context], Check]
+
+
+def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
+    """Every check by its key, with its title, in the order of the report."""
+    return {}
+
+
+def chosen(only: str | Sequence[str] | None) -> list[str]:
+    """Read which checks are asked for.
+
+    Raises
+    ------
+    ModelError
+        A name that is not that of a check, with the nearest.
+    """
+    known = list(all_checks())
+    if only is None:
+        return known
+    asked = [only] if isinstance(only, str) else list(only)
+    for key in asked:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise ModelError(f"There is no check {key!r}.{hint} The checks are {', '.join(known)}.")
+    if not asked:
+        raise ModelError(f"only= names no check. The checks are {', '.join(known)}.")
+    return [key for key in known if key in asked]
+
+
+def run(context: Context, keys: Sequence[str], after_each: Callable[[Check], None] = lambda _: None) -> list[Check]:
+    """Make the checks named, in the order of the report.
+
+    Parameters
+    ----------
+    context : Context
+    keys : sequence of str
+    after_each : callable
+        Called with every check that is done.
+    """
+    table = all_checks()
+    done = []
+    for key in keys:
+        done.append(run_one(context, key, *table[key]))
+        after_each(done[-1])
+    return done
+
+
+def run_one(context: Context, key: str, title: str, function: CheckFunction) -> Check:
+    """Make one check; what keeps it from being made becomes its answer."""
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MelogitWarning)  # of refits: the check says in its own words what they mean
+        try:
+            check = function(context)
+        except NotChecked as why:
+            check = skipped(key, title, str(why))
+        except (MelogitError, ArithmeticError, MemoryError, ValueError, IndexError) as error:
+            text = str(error) or type(error).__name__
+            check = skipped(key, title, f"This check could not be made: {text}")
+    return replace(check, seconds=time.perf_counter() - began)
+
+
+def skipped(key: str, title: str, why: str) -> Check:
+    """Say that a check was not made, and why."""
+    return Check(key, title, Verdict.SKIPPED, "", (), (), why, ())
