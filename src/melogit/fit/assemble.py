@@ -128,20 +128,29 @@ def _inverse(information: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     return inverse, flat
 
 
-def term_fits(nested: Nested, design: Design, summit: Summit, found: Estimates) -> tuple[TermFit, ...]:
-    """Each grouping factor's variances and the posterior of its effects, in the design's order of groups."""
-    means, covs, modes = posterior(nested, summit)
+def _no_effects(nested: Nested) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+    sizes = nested.covariance.sizes
+    return [np.empty((0, q)) for q in sizes], [np.empty((0, q, q)) for q in sizes], [np.empty((0, q)) for q in sizes]
+
+
+def term_fits(
+    nested: Nested, design: Design, summit: Summit, found: Estimates, *, effects: bool = True
+) -> tuple[TermFit, ...]:
+    """Each grouping factor's variances and the posterior of its effects, in the design's order of groups.
+
+    Without ``effects`` the arrays of the groups are empty.
+    """
+    means, covs, modes = posterior(nested, summit) if effects else _no_effects(nested)
     user_theta = nested.to_user[nested.p :, nested.p :] @ (summit.x[nested.p :])
     raw = lambdas(nested.covariance, user_theta)
     tidy = lambdas(nested.covariance, found.theta)
     out = []
     for level, term in enumerate(design.terms):
-        units = nested.unit_of_code[level]
+        units = nested.unit_of_code[level] if effects else np.empty(0, dtype=np.int64)
         L = raw[level]
         b_cov = L @ covs[level][units] @ L.T
         sd = np.sqrt(np.maximum(np.einsum("gii->gi", b_cov), 0.0))
-        sizes = np.zeros(term.factor.n_levels)
-        np.add.at(sizes, term.factor.codes, design.weights)
+        sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=term.factor.n_levels)
         prefix = f"{term.factor.name}:"
         out.append(
             TermFit(

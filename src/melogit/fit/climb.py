@@ -21,7 +21,7 @@ from melogit.fit.integrate import (
     settle,
 )
 from melogit.fit.settings import MAX_PATHS, Settings
-from melogit.fit.start import Logistic, starting_point
+from melogit.fit.start import Logistic, given_start, starting_point
 from melogit.fit.types import Integration, TraceRow
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
@@ -93,7 +93,7 @@ def climb(nested: Nested, settings: Settings, logistic: Logistic, log: Log) -> S
         return _by_trapezoid(nested, settings, logistic, log)
     if paths_per_row(nested, (LADDER[0],) * levels) > MAX_PATHS:
         by = Integrator("laplace", (1,) * levels)
-        x, placed = starting_point(nested, by, logistic, log)
+        x, placed = _near(nested, by, settings, logistic, log)
         return _finish(nested, by, _maximum(nested, by, x, placed, settings, log), settings, automatic=True)
     return _climb_ladder(nested, settings, logistic, log)
 
@@ -102,6 +102,8 @@ def _near(
     nested: Nested, by: Integrator, settings: Settings, logistic: Logistic, log: Log
 ) -> tuple[FloatArray, Placed]:
     """Come near the maximum with few points where those of the rule itself are many."""
+    if settings.start is not None:
+        return given_start(nested, settings.start)
     coarse = Integrator("curvature", tuple(min(k, FIRST_POINTS) for k in by.points))
     if paths_per_row(nested, by.points) < 8 * paths_per_row(nested, coarse.points) or by.method == "ghermite":
         return starting_point(nested, by, logistic, log)
@@ -231,7 +233,10 @@ def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *
     hessian = best.at.hessian
     if by.method == "trapezoid":
         by = replace(by, points=points)
-    integration = certify(nested, by, points, x, loglik, hessian, nodes, settings.tolerance, automatic)
+    if settings.lean and not automatic:
+        integration = Integration(by.shown, points, np.nan, np.nan, (), False, settings.tolerance)
+    else:
+        integration = certify(nested, by, points, x, loglik, hessian, nodes, settings.tolerance, automatic)
     return Summit(x, loglik, hessian, nodes, best.ending, by, integration)
 
 
@@ -251,7 +256,6 @@ def certify(
     The move of a parameter is that of one Newton step from the score at the finer rule; the log-likelihood is
     compared at the same parameters.
     """
-    method = {"curvature": "mcaghermite"}.get(by.method, by.method)
     finer = _finer(nested, by, points)
     error, shift, check_points = np.nan, np.nan, ()
     if finer is not None:
@@ -264,7 +268,7 @@ def certify(
             check_points = grid.points
             error = point.loglik - loglik
             shift = largest_shift(nested, x, hessian, point.score)
-    return Integration(method, points, float(error), float(shift), check_points, automatic, tolerance)
+    return Integration(by.shown, points, float(error), float(shift), check_points, automatic, tolerance)
 
 
 def _finer(nested: Nested, by: Integrator, points: tuple[int, ...]) -> Integrator | None:

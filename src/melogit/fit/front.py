@@ -24,9 +24,10 @@ from melogit.fit.climb import climb
 from melogit.fit.identify import unidentified
 from melogit.fit.separation import Separation, find_separation
 from melogit.fit.settings import Settings
-from melogit.fit.start import fit_logistic
+from melogit.fit.start import NO_LOGISTIC, fit_logistic, reached_safely
 from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
 from melogit.likelihood.arrange import arrange
+from melogit.optimize import Ending
 
 # A rule that the user chose is called inaccurate when doubling its points moves an estimate by more standard errors
 # than this, or the log-likelihood by more than its fellow (reference: RELIABILITY row 1).
@@ -60,26 +61,34 @@ def fit_design(design: Design, settings: Settings) -> Fit:
     confounded = unidentified(nested.covariance, design)
     if confounded:
         raise ModelError(messages.not_identified(confounded))
-    logistic = fit_logistic(nested, log, settings.max_iterations)
-    if logistic.suspicious:
-        separation = find_separation(design)
-        if separation is not None:
-            return _fit_limit(design, settings, separation)
-    summit = climb(nested, settings, logistic, log)
+    if settings.start is not None and settings.lean:
+        summit = climb(nested, settings, NO_LOGISTIC, log)
+        if not reached_safely(nested, summit):
+            return fit_design(design, replace(settings, start=None))
+        logistic = NO_LOGISTIC
+    else:
+        logistic = fit_logistic(nested, log, settings.max_iterations)
+        if logistic.suspicious:
+            separation = find_separation(design)
+            if separation is not None:
+                return _fit_limit(design, replace(settings, start=None), separation)
+        summit = climb(nested, settings, logistic, log)
+        if settings.start is not None and summit.ending is not Ending.CONVERGED:
+            return fit_design(design, replace(settings, start=None))
     found = estimates(nested, design, summit)
     size = nested.problem.n_rows / nested.problem.n_units[-1]
-    said = _warn(found, summit.integration, trace, size)
+    said = _warn(found, summit.integration, trace, size, checked=not settings.lean or summit.integration.automatic)
     return Fit(
         names=(*design.x_names, *nested.covariance.names),
         n_fixed=nested.p,
         params=found.params,
         cov=found.cov,
         # With every variance at 0 the two models are one; rounding must not tell them apart.
-        loglik=logistic.loglik if len(found.zero) == nested.m else summit.loglik,
+        loglik=logistic.loglik if len(found.zero) == nested.m and np.isfinite(logistic.loglik) else summit.loglik,
         loglik_fixed_only=logistic.loglik,
         df_model=nested.p + nested.m,
         n_obs=float(design.weights[design.trials > 0].sum()),
-        terms=term_fits(nested, design, summit, found),
+        terms=term_fits(nested, design, summit, found, effects=not settings.lean),
         status=found.status,
         trace=tuple(trace),
         integration=summit.integration,
@@ -91,7 +100,9 @@ def fit_design(design: Design, settings: Settings) -> Fit:
     )
 
 
-def _warn(found: Estimates, integration: Integration, trace: list[TraceRow], size: float) -> list[str]:
+def _warn(
+    found: Estimates, integration: Integration, trace: list[TraceRow], size: float, *, checked: bool
+) -> list[str]:
     said: list[tuple[str, type[MelogitWarning]]] = []
     if found.zero:
         said.append((messages.zero_variance(found.zero), BoundaryWarning))
@@ -108,7 +119,7 @@ def _warn(found: Estimates, integration: Integration, trace: list[TraceRow], siz
     limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
     fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
     reached = found.status in (Status.CONVERGED, Status.BOUNDARY)
-    if not fine and (reached or not integration.automatic):
+    if checked and not fine and (reached or not integration.automatic):
         said.append((messages.inaccurate(integration, limit_shift, size), IntegrationWarning))
     for text, category in said:
         warn(text, category)
@@ -179,7 +190,10 @@ def _expand(
         cov_theta=cov_theta,
         df_model=p + m,
         n_obs=float(design.weights[design.trials > 0].sum()),
-        terms=tuple(_all_groups(t, f, rest, design) for t, f in zip(design.terms, inner.terms, strict=True)),
+        terms=tuple(
+            _all_groups(t, f, rest, design) if len(f.means) else f
+            for t, f in zip(design.terms, inner.terms, strict=True)
+        ),
         status=status,
         messages=(text, *inner.messages),
     )

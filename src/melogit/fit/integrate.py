@@ -37,6 +37,11 @@ class Integrator:
     points: tuple[int, ...]
     spacing: float = likelihood.TRAPEZOID_SPACING
 
+    @property
+    def shown(self) -> str:
+        """The name that users know."""
+        return "mcaghermite" if self.method == "curvature" else self.method
+
     def noise(self, groups: int) -> float:
         """How far the value may be from the function whose gradient the score is, for so many lowest groups."""
         least, each = {"mvaghermite": (0.3, 0.01), "curvature": (0.1, 0.0), "trapezoid": (1e-3, 0.0)}.get(

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from melogit.errors import ModelError
 from melogit.fit.types import TraceRow
 
@@ -13,6 +16,8 @@ METHODS = ("mvaghermite", "mcaghermite", "ghermite", "laplace")
 MAX_POINTS = 1001
 # More node paths than this per row are not a sensible grid (DESIGN section 3).
 MAX_PATHS = 100_000
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,13 @@ class Settings:
     threads : int, optional
     progress : callable, optional
         Called with every row of the iteration log.
+    start : (beta (p,), theta (m,)), optional
+        Where to begin, in the user's units (``Fit.params[:p]``, ``Fit.theta``), instead of looking for a good place.
+        Where that leads nowhere, the fit begins anew without it.
+    lean : bool
+        Leave out what refits by the thousand do not need: the plain logistic model (``loglik_fixed_only`` is NaN if
+        ``start`` is given), the effects of the groups (empty arrays) and, where the points are fixed, the check of
+        the integral (NaN).
     """
 
     method: str | None = None
@@ -39,6 +51,8 @@ class Settings:
     max_iterations: int = 100
     threads: int | None = None
     progress: Callable[[TraceRow], None] | None = None
+    start: tuple[FloatArray, FloatArray] | None = None
+    lean: bool = False
 
     def points(self, levels: int) -> tuple[int, ...] | None:
         """Points per dimension of every level; None for "auto"."""

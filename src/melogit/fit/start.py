@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,11 @@ from melogit.fit.integrate import Integrator, Placed
 from melogit.fit.types import TraceRow
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
+from melogit.likelihood.covariance import CovarianceMap
 from melogit.optimize import Ending, Iterate, maximise
+
+if TYPE_CHECKING:
+    from melogit.fit.climb import Summit
 
 FloatArray = NDArray[np.float64]
 
@@ -25,6 +30,8 @@ TOTAL_VARIANCES = (1.0, 4.0, 16.0, 0.15)
 ATTENUATION = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
 # Beyond this linear predictor a fitted probability is so extreme that separation is looked for.
 SUSPICIOUS_ETA = 15.0
+# Least standard deviation to start from.
+LEAST_SD = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,38 @@ class Logistic:
     beta: FloatArray
     loglik: float
     suspicious: bool  # did not converge, or fitted probabilities of 0 or 1
+
+
+# Where the plain logistic model is not wanted.
+NO_LOGISTIC = Logistic(np.zeros(0), np.nan, False)
+
+
+def reached_safely(nested: Nested, summit: Summit) -> bool:
+    """A maximum with no fitted probability so extreme that separation is to be looked for."""
+    extreme = float(np.max(np.abs(nested.X @ summit.x[: nested.p]), initial=0.0)) > SUSPICIOUS_ETA
+    return summit.ending is Ending.CONVERGED and not extreme
+
+
+def given_start(nested: Nested, start: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, Placed]:
+    """The start that the settings give, in the scale of the search, with the modes there.
+
+    A standard deviation of 0 would stay 0 (the likelihood is even in it), so it begins a little above.
+    """
+    x = np.asarray(np.linalg.solve(nested.to_user, np.concatenate(start)), dtype=np.float64)
+    theta = x[nested.p :]
+    theta[_standard_deviations(nested.covariance) & (np.abs(theta) < LEAST_SD)] = LEAST_SD
+    ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True), tolerance=1e-6)
+    return x, Placed(nodes if ok else kernel.new_nodes(nested.problem, spread=True))
+
+
+def _standard_deviations(covariance: CovarianceMap) -> NDArray[np.bool_]:
+    """Which thetas are on the diagonal of a Lambda, and only there or in the common part of an exchangeable one."""
+    entries = covariance.entries
+    diagonal = (covariance.basis.T @ (entries[:, 1] == entries[:, 2]).astype(float)) > 0
+    exchangeable_off = covariance.basis.sum(axis=0) > np.array(
+        [covariance.sizes[level] for level in covariance.term_of]
+    )
+    return diagonal & ~exchangeable_off
 
 
 def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations: int) -> Logistic:
@@ -62,18 +101,14 @@ def starting_point(
     """The best of a small grid over the variances, with the fixed effects scaled to match."""
     began = time.perf_counter()
     sizes = nested.covariance.sizes
-    entries = nested.covariance.entries
-    diagonal = (nested.covariance.basis.T @ (entries[:, 1] == entries[:, 2]).astype(float)) > 0
-    exchangeable_off = nested.covariance.basis.sum(axis=0) > np.array(
-        [sizes[level] for level in nested.covariance.term_of]
-    )
+    deviations = _standard_deviations(nested.covariance)
     best: tuple[float, FloatArray, int, Placed] | None = None
     fresh = kernel.new_nodes(nested.problem, spread=True)
     quick = Integrator("curvature", by.points) if by.method != "ghermite" else by
     for k, total in enumerate(TOTAL_VARIANCES):
         if best is not None and ((k == 2 and best[2] == 0) or (k == 3 and best[2] > 0)):
             continue
-        theta = np.where(diagonal & ~exchangeable_off, np.sqrt(total / sum(sizes)), 0.0)
+        theta = np.where(deviations, np.sqrt(total / sum(sizes)), 0.0)
         x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION * total), theta])
         ok, nodes = likelihood.mode_nodes(nested, x, fresh, tolerance=1e-6)
         if not ok:
