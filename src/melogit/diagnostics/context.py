@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 ALPHA = 0.05
 
 
-class NotChecked(Exception):
+class NotChecked(Exception):  # noqa: N818 (an answer, no error)
     """A check does not apply to this model or these data; the text says why, as a whole sentence."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+from melogit.diagnostics import settled
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
@@ -17,7 +18,10 @@ CheckFunction = Callable[[Context], Check]
 
 def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
     """Every check by its key, with its title, in the order of the report."""
-    return {}
+    return {
+        "convergence": ("Convergence and boundary", settled.check_convergence),
+        "integration": ("Accuracy of the integral", settled.check_integration),
+    }
 
 
 def chosen(only: str | Sequence[str] | None) -> list[str]:
@@ -42,21 +46,20 @@ def chosen(only: str | Sequence[str] | None) -> list[str]:
     return [key for key in known if key in asked]
 
 
-def run(context: Context, keys: Sequence[str], after_each: Callable[[Check], None] = lambda _: None) -> list[Check]:
+def run(context: Context, keys: Sequence[str]) -> list[Check]:
     """Make the checks named, in the order of the report.
 
     Parameters
     ----------
     context : Context
     keys : sequence of str
-    after_each : callable
-        Called with every check that is done.
     """
     table = all_checks()
     done = []
-    for key in keys:
-        done.append(run_one(context, key, *table[key]))
-        after_each(done[-1])
+    for place, key in enumerate(keys, start=1):
+        title, function = table[key]
+        context.tell(f"Check {place} of {len(keys)}: {title}")
+        done.append(run_one(context, key, title, function))
     return done
 
 

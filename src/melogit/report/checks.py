@@ -10,6 +10,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from melogit.report.summary import Summary
+
 
 class Verdict(enum.Enum):
     """How a check came out.
@@ -108,3 +110,41 @@ class Check:
     pictures: tuple[Picture, ...] = ()
     references: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """The whole check as text."""
+        from melogit.report.checks_text import check_text  # which reads these classes
+
+        return check_text(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that the page about a fit's checks is made from.
+
+    Attributes
+    ----------
+    title
+        Heading of the page.
+    formula
+        The model as written.
+    model
+        The table of results, with odds ratios.
+    full
+        The same with coefficients and variances.
+    checks
+        In their order.
+    verdict
+        About ten lines, whole sentences: the outcome for readers in a hurry. A line about one check begins with its
+        title and a colon.
+    facts
+        Versions, seed, date, time taken: name and value.
+    """
+
+    title: str
+    formula: str
+    model: Summary
+    full: Summary
+    checks: tuple[Check, ...]
+    verdict: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""The iteration log on standard error while a fit runs."""
+"""What is going on, on standard error, while a fit or another long task runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,27 @@ def iteration_display(progress: bool | None) -> Iterator[Callable[[Iteration], N
     elif progress is True:
         yield lambda row: print(iteration_line(row), file=sys.stderr, flush=True)
     else:
-        with _status_line() as show:
+        with _status_line("Fitting") as show:
+            yield lambda row: show(iteration_line(row))
+
+
+@contextmanager
+def step_display(progress: bool | None, first: str) -> Iterator[Callable[[str], None]]:
+    """Give a function to call with the name of each step of a long task.
+
+    Parameters
+    ----------
+    progress : bool or None
+        As in ``iteration_display``: True prints every step; None shows a status line in a terminal.
+    first : str
+        Shown until the first step has a name.
+    """
+    if progress is False or (progress is None and not _is_terminal()):
+        yield lambda _: None
+    elif progress is True:
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+    else:
+        with _status_line(first) as show:
             yield show
 
 
@@ -63,10 +83,10 @@ def _is_terminal() -> bool:
 
 
 @contextmanager
-def _status_line() -> Iterator[Callable[[Iteration], None]]:
-    """Show a line with a spinner and the last iteration, started by a timer: even a long first iteration is seen."""
+def _status_line(first: str) -> Iterator[Callable[[str], None]]:
+    """Show a line with a spinner and the last step, started by a timer: even a long first step is seen."""
     begin, lock = time.monotonic(), threading.Lock()
-    last, status, ended = "Fitting", None, False
+    last, status, ended = first, None, False
 
     def start() -> None:
         nonlocal status
@@ -77,10 +97,10 @@ def _status_line() -> Iterator[Callable[[Iteration], None]]:
                 status = Console(stderr=True).status(last)
                 status.start()
 
-    def show(row: Iteration) -> None:
+    def show(step: str) -> None:
         nonlocal last
         with lock:
-            last = f"{iteration_line(row)} ({time.monotonic() - begin:.0f} s)"
+            last = f"{step} ({time.monotonic() - begin:.0f} s)"
             if status is not None:
                 status.update(last)
 
