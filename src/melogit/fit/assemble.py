@@ -150,7 +150,9 @@ def term_fits(
         L = raw[level]
         b_cov = L @ covs[level][units] @ L.T
         sd = np.sqrt(np.maximum(np.einsum("gii->gi", b_cov), 0.0))
-        sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=term.factor.n_levels)
+        sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=term.factor.n_levels).astype(
+            np.float64
+        )
         prefix = f"{term.factor.name}:"
         out.append(
             TermFit(
