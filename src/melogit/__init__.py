@@ -22,7 +22,7 @@ from melogit.errors import (
     ModelError,
     SeparationWarning,
 )
-from melogit.results import Results, compare, lrtest, model_table, variance_change
+from melogit.results import Results, compare, lrtest, model_table, simulate, variance_change
 from melogit.stata import StataResults, stata, to_formula, to_stata
 
 try:
@@ -51,6 +51,7 @@ __all__ = [
     "lrtest",
     "melogit",
     "model_table",
+    "simulate",
     "stata",
     "to_formula",
     "to_stata",

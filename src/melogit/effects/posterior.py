@@ -184,3 +184,31 @@ def spread(posterior: Posterior, codes: list[NDArray[np.int64]], Z: tuple[FloatA
         total[known] += np.einsum("nj,nj->n", root, root)
         below[known, : starts[level]] += np.einsum("nij,ni->nj", part.K[at], weight)
     return total
+
+
+def draw_effects(posterior: Posterior, rng: np.random.Generator, moved: FloatArray | None = None) -> list[FloatArray]:
+    """One draw of the effects b of every known group, top level first: (G, q) each.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    rng : Generator
+    moved : (p + m,), optional
+        How far the parameters are from the estimates; the means move with them.
+    """
+    out: list[FloatArray] = []
+    above: FloatArray | None = None  # deviations of u, all levels above, by group of the level above
+    for part in posterior:
+        G, q = part.mean.shape
+        own = np.einsum("gij,gj->gi", part.C, rng.standard_normal((G, q)))
+        if above is not None:
+            path = above[part.parent]
+            own = own + np.einsum("gij,gj->gi", part.K, path)
+            above = np.concatenate([path, own], axis=1)
+        else:
+            above = own
+        b = part.mean + own @ part.Lambda.T
+        if part.slope is not None and moved is not None:
+            b = b + part.slope @ moved
+        out.append(b)
+    return out

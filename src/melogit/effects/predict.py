@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from melogit.effects.integrals import averaged, averaged_by_hermite
 from melogit.effects.parameters import Parameters, drawn_parameters, linear_predictor, parameters
-from melogit.effects.posterior import Posterior
+from melogit.effects.posterior import Posterior, draw_effects
 from melogit.effects.rows import EffectRows, Known, all_zero, fixed_part, nothing_known, partly_known
 from melogit.errors import ModelError
 from melogit.fit.types import Fit
@@ -169,19 +169,7 @@ def _reported(found: Parameters, Sigma: tuple[FloatArray, ...]) -> FloatArray:
 def _drawn_effects(rows: EffectRows, posterior: Posterior, moved: FloatArray, rng: np.random.Generator) -> FloatArray:
     """One draw of the sum of z'b over known groups: every group has one draw, shared by its rows."""
     total = np.zeros(rows.n)
-    above: FloatArray | None = None  # deviations of u, all levels above, by group of the level above
-    for level, part in enumerate(posterior):
-        G, q = part.mean.shape
-        own = np.einsum("gij,gj->gi", part.C, rng.standard_normal((G, q)))
-        if above is not None:
-            path = above[part.parent]
-            own = own + np.einsum("gij,gj->gi", part.K, path)
-            above = np.concatenate([path, own], axis=1)
-        else:
-            above = own
-        b = part.mean + own @ part.Lambda.T
-        if part.slope is not None:
-            b = b + part.slope @ moved
+    for level, b in enumerate(draw_effects(posterior, rng, moved)):
         known = np.flatnonzero(rows.codes[level] >= 0)
         total[known] += np.einsum("ni,ni->n", rows.Z[level][known], b[rows.codes[level][known]])
     return total

@@ -103,6 +103,7 @@ def partly_known(rows: EffectRows, found: Parameters, posterior: Posterior) -> K
         A known group lies in another group than in the fitted data.
     """
     n = rows.n
+    check_parents(rows, posterior)
     shift, variance = np.zeros(n), np.zeros(n)
     by = np.zeros((n, found.m))
     slope = None if any(level.slope is None for level in posterior) else np.zeros((n, found.p + found.m))
@@ -110,14 +111,6 @@ def partly_known(rows: EffectRows, found: Parameters, posterior: Posterior) -> K
         code = rows.codes[level]
         known = np.flatnonzero(code >= 0)
         new = np.flatnonzero(code < 0)
-        if level:
-            above = rows.codes[level - 1][known]
-            expected = part.parent[code[known]]
-            if ((expected != above) & (expected >= 0)).any():
-                raise DataError(
-                    "A group of the new data lies in another higher-level group than in the fitted data (a doctor in "
-                    "another hospital, say). Give it a new label to have it treated as a new group."
-                )
         shift[known] += np.einsum("ni,ni->n", Z[known], part.mean[code[known]])
         if slope is not None and part.slope is not None:
             slope[known] += np.einsum("ni,nij->nj", Z[known], part.slope[code[known]], optimize=True)
@@ -125,6 +118,21 @@ def partly_known(rows: EffectRows, found: Parameters, posterior: Posterior) -> K
             variance[new] += effect_variance(Z[new], found.Sigma[level])
             by[new] += variance_gradient(Z[new], found.basis[level])
     return Known(shift, slope, spread(posterior, list(rows.codes), rows.Z), variance, by)
+
+
+def check_parents(rows: EffectRows, posterior: Posterior) -> None:
+    """Refuse a known group that lies in another group than in the fitted data."""
+    for level, part in enumerate(posterior):
+        if not level:
+            continue
+        known = np.flatnonzero(rows.codes[level] >= 0)
+        above = rows.codes[level - 1][known]
+        expected = part.parent[rows.codes[level][known]]
+        if ((expected != above) & (expected >= 0)).any():
+            raise DataError(
+                "A group of the new data lies in another higher-level group than in the fitted data (a doctor in "
+                "another hospital, say). Give it a new label to have it treated as a new group."
+            )
 
 
 def fixed_part(rows: EffectRows, found: Parameters) -> FloatArray:

@@ -202,13 +202,18 @@ def settings_of(fit: Fit, *, threads: int | None = None) -> Settings:
     )
 
 
+def normal_effects(Sigma: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Effects (count, q) of so many groups, drawn from their normal distribution."""
+    eigen, basis = np.linalg.eigh(Sigma)
+    root = basis * np.sqrt(np.maximum(eigen, 0.0))
+    return rng.standard_normal((count, len(Sigma))) @ root.T
+
+
 def simulate_response(design: Design, fit: Fit, rng: np.random.Generator) -> FloatArray:
     """New responses (n,) from a fitted model, random effects drawn anew."""
     eta = design.offset + design.X @ fit.params[: fit.n_fixed]
     for term, estimate in zip(design.terms, fit.terms, strict=True):
-        eigen, basis = np.linalg.eigh(estimate.Sigma)
-        root = basis * np.sqrt(np.maximum(eigen, 0.0))
-        effects = rng.standard_normal((term.factor.n_levels, len(term.names))) @ root.T
+        effects = normal_effects(estimate.Sigma, term.factor.n_levels, rng)
         eta = eta + np.einsum("ij,ij->i", term.Z, effects[term.factor.codes])
     return rng.binomial(design.trials.astype(np.int64), expit(eta)).astype(float)
 
