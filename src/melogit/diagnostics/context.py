@@ -39,6 +39,8 @@ class Predictor:
         Empty for a number.
     columns : tuple of int
         The columns of ``design.X`` that depend on it.
+    own : tuple of int
+        Those of them that depend on nothing else: all but its products with others.
     plain : bool
         A number that stands in the formula as it is, outside products, powers and splines.
     """
@@ -47,12 +49,13 @@ class Predictor:
     values: FloatArray
     levels: tuple[str, ...]
     columns: tuple[int, ...]
+    own: tuple[int, ...]
     plain: bool
 
     @property
     def continuous(self) -> bool:
         """A number with more than two different values."""
-        return not self.levels and len(np.unique(self.values[:10_000])) > 2
+        return not self.levels and len(np.unique(self.values)) > 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,7 @@ def read_predictors(design: Design, recipe: Recipe | None) -> tuple[Predictor, .
     place = {column: k for k, column in enumerate(recipe.kept)}
     out = []
     for column in recipe.columns:
-        terms = [t for t, names in recipe.fixed.term_variables.items() if column.name in {str(v) for v in names}]
-        at = sorted(place[i] for term in terms for i in recipe.fixed.term_indices[term] if i in place)
+        own, at = _columns_of(recipe, column.name, place)
         if not at:
             continue
         values = recipe.sample[column.name]
@@ -128,12 +130,35 @@ def read_predictors(design: Design, recipe: Recipe | None) -> tuple[Predictor, .
             numbers = np.asarray(values, dtype=np.float64)
         plain = levels is None and len(at) == 1 and design.x_names[at[0]] == column.name
         texts = () if levels is None else tuple(_label(level) for level in levels)
-        out.append(Predictor(column.name, numbers, texts, tuple(at), plain))
+        out.append(Predictor(column.name, numbers, texts, at, own, plain))
     return tuple(out)
+
+
+def _columns_of(recipe: Recipe, name: str, place: Mapping[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which columns of X depend on a predictor alone, and which on it at all."""
+    assert recipe.fixed is not None
+    known = {column.name for column in recipe.columns}
+    own, all_ = [], []
+    for term, variables in recipe.fixed.term_variables.items():
+        names = {str(v) for v in variables} & known
+        if name in names:
+            at = [place[i] for i in recipe.fixed.term_indices[term] if i in place]
+            all_ += at
+            own += at if names == {name} else []
+    return tuple(sorted(own)), tuple(sorted(all_))
 
 
 def _label(level: object) -> str:
     return f"{level:g}" if isinstance(level, float) else str(level)
+
+
+def conditional_predictor(context: Context) -> FloatArray:
+    """Linear predictor of every row with its groups' effects at their posterior means, (n,)."""
+    design, fit = context.design, context.fit
+    eta = design.offset + design.X @ context.beta
+    for term, found in zip(design.terms, fit.terms, strict=True):
+        eta = eta + np.einsum("ij,ij->i", term.Z, found.means[term.factor.codes])
+    return eta
 
 
 def row_name(design: Design, row: int) -> str:

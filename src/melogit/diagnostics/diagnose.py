@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from melogit.diagnostics import settled
+from melogit.diagnostics import linearity, settled
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
@@ -21,6 +21,7 @@ def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
     return {
         "convergence": ("Convergence and boundary", settled.check_convergence),
         "integration": ("Accuracy of the integral", settled.check_integration),
+        "linearity": ("Linearity of the log-odds", linearity.check),
     }
 
 
