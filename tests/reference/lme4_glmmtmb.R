@@ -18,7 +18,7 @@ scatter <- function(i) { s <- sin(i * 12.9898) * 43758.5453; s - floor(s) }     
 
 # ---- data ------------------------------------------------------------------------------------------------------
 herds <- alphabetical(lme4::cbpp)
-aggression <- alphabetical(lme4::VerbAgg[, c("id", "Anger", "Gender", "btype", "situ", "r2")])
+aggression <- alphabetical(lme4::VerbAgg[, c("id", "item", "Anger", "Gender", "btype", "situ", "r2")])
 aggression$said <- as.integer(aggression$r2 == "Y"); aggression$r2 <- NULL
 bacteria <- alphabetical(MASS::bacteria[, c("ID", "trt", "week", "y")])
 bacteria$present <- as.integer(bacteria$y == "y"); bacteria$y <- NULL
