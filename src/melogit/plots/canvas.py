@@ -8,7 +8,7 @@ from melogit.errors import ModelError
 
 INK, ACCENT, PALE = "#222222", "#1f5fa8", "#c9d7ea"
 SHADES = ("#1f5fa8", "#c27a1a", "#4f8a5b", "#8a4f8a", "#a83f3f", "#5b6b7b")
-GREY = "#9a9a9a"
+GREY, GRID, PAPER = "#9a9a9a", "#e6e6e6", "#ffffff"
 
 
 def axes(ax: Any, width: float, height: float) -> Any:
@@ -32,7 +32,7 @@ def plain(ax: Any, *, grid: str = "y") -> Any:
     """Leave away the frame's upper and right side, and put a light grid behind the data."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    ax.grid(axis=grid, color="#e6e6e6", linewidth=0.8)
+    ax.grid(axis=grid, color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.tick_params(length=3, color=GREY)
     return ax
