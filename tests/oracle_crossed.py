@@ -210,7 +210,7 @@ def simulated(
         D = len(place.mean)
         values, scores = [], []
         for k in range(repeats):
-            sobol = qmc.Sobol(D + 1, scramble=True, seed=np.random.default_rng([seed, number, k])).random(points)
+            sobol = qmc.Sobol(D + 1, scramble=True, rng=np.random.default_rng([seed, number, k])).random(points)
             z = norm.ppf(np.clip(sobol[:, :D], 1e-15, 1 - 1e-15)).T
             stretch = np.sqrt(df / chi2.ppf(sobol[:, D], df))
             u = place.mean[:, None] + place.root @ (z * stretch)

@@ -43,11 +43,11 @@ def simulate(design, x, points, repeats, seed, at=None):
     return crossed.simulated(design, *oracle.unpack(design, x), points=points, repeats=repeats, seed=seed, at=where)
 
 
-def information(design, x, *options):
+def information(design, x, points, repeats, seed):
     """Negative second derivatives of the simulated log-likelihood, nodes held still at x."""
     columns = []
     for e in np.eye(len(x)) * 1e-3:
-        up, down = (simulate(design, x + s * e, *options, x).score for s in (1, -1))
+        up, down = (simulate(design, x + s * e, points, repeats, seed, x).score for s in (1, -1))
         columns.append((down - up) / 2e-3)
     H = np.array(columns)
     return (H + H.T) / 2
