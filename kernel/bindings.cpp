@@ -1,33 +1,9 @@
-// The Python face: arrays in, arrays out. Checks shapes, shares clusters out among threads, adds up in a fixed order.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
-#include <nanobind/stl/vector.h>
+// The Python face of the kernels for nested models: arrays in, arrays out.
+#include "arrays.h"
 
-#include <atomic>
-#include <cstdlib>
-#include <memory>
-#include <stdexcept>
-#include <string>
-#include <thread>
-#include <vector>
-
-#include "problem.h"
-
-namespace nb = nanobind;
 using namespace melogit;
 
 namespace {
-
-using Doubles = nb::ndarray<double, nb::c_contig, nb::device::cpu>;
-using ConstDoubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
-using Longs = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
-using Ints = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
-
-void require(bool ok, const char* what) {
-  if (!ok) throw std::invalid_argument(what);
-}
 
 // The fixed part of a problem: views of arrays that Python keeps alive, and how clusters are shared out.
 struct Problem {
@@ -35,49 +11,6 @@ struct Problem {
   std::vector<int64_t> chunk;  // clusters at which chunks begin, and the end: depends on the data alone
   std::vector<nb::object> keep;
 };
-
-const Kernels* chosen(const std::string& isa) {
-  const Kernels* k = isa.empty() ? best_kernels() : kernels(isa.c_str());
-  require(k != nullptr, "this processor cannot run that instruction set");
-  return k;
-}
-
-struct Free {
-  void operator()(double* p) const { std::free(p); }
-};
-
-// Runs work(chunk, scratch) for every chunk, on up to `threads` threads; the first status that is not OK wins.
-template <typename Work>
-int for_chunks(int64_t chunks, int threads, int64_t scratch, Work work) {
-  std::atomic<int64_t> next{0};
-  std::atomic<int> status{OK};
-  auto loop = [&] {
-    const size_t bytes = (static_cast<size_t>(scratch) * 8 + 127) / 64 * 64;
-    std::unique_ptr<double, Free> memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
-    if (!memory) {
-      status = NO_MEMORY;
-      return;
-    }
-    for (int64_t c; status == OK && (c = next++) < chunks;) {
-      const int s = work(c, memory.get());
-      if (s != OK) status = s;
-    }
-  };
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads && t < chunks; ++t) others.emplace_back(loop);
-  loop();
-  for (auto& t : others) t.join();
-  return status;
-}
-
-// The sums of all chunks, in their order, whichever thread made them.
-void add_up(const std::vector<double>& parts, int64_t size, double* out) {
-  std::fill(out, out + size, 0.0);
-  for (size_t c = 0; c < parts.size(); c += size)
-    for (int64_t j = 0; j < size; ++j) out[j] += parts[c + j];
-}
-
-void check_size(const Doubles& a, int64_t n, const char* what) { require(static_cast<int64_t>(a.size()) == n, what); }
 
 std::vector<Placement> placements(const Data& D, std::vector<std::vector<Doubles>>& arrays, const char* what) {
   require(static_cast<int>(arrays.size()) == D.n_levels, what);
@@ -160,8 +93,6 @@ std::unique_ptr<Problem> make_problem(Doubles Q, int64_t n, Doubles wy, Doubles 
   out->keep.insert(out->keep.end(), {nb::cast(Q), nb::cast(wy), nb::cast(wt), nb::cast(entry)});
   return out;
 }
-
-
 
 // Writes to the arrays given; returns the status. `sum` is 1 + P + P^2 numbers.
 int evaluate(Problem& problem, ConstDoubles eta0, std::vector<ConstDoubles> Lambda, nb::list rules,
@@ -334,6 +265,7 @@ NB_MODULE(_kernel, m) {
         nb::arg("sum"), nb::arg("cluster_score").none(), nb::arg("threads"), nb::arg("isa"));
   m.def("fixed_effects", &fixed_effects, nb::arg("problem"), nb::arg("eta0"), nb::arg("sum"), nb::arg("threads"),
         nb::arg("isa"));
+  bind_crossed(m);
   m.def("logistic", &logistic);
   m.def("instruction_sets", [] {
     std::vector<std::string> out;

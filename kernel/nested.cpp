@@ -1,4 +1,5 @@
-// The kernels for nested models; compiled once per instruction set (MELOGIT_ISA names it).
+// The kernels; compiled once per instruction set (MELOGIT_ISA names it).
+#include "crossed.h"
 #include "evaluate.h"
 #include "fixed.h"
 #include "lowest.h"
@@ -37,8 +38,12 @@ static void logistic(const double* x, int64_t n, double* e, double* l) {
 extern const Kernels table;
 #define MELOGIT_TEXT(x) #x
 #define MELOGIT_NAME(x) MELOGIT_TEXT(x)
-const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,       modes_scratch, modes,
-                       movement_scratch,          movement,         fixed_scratch, fixed_effects, logistic};
+const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,
+                       modes_scratch,             modes,            movement_scratch,
+                       movement,                  fixed_scratch,    fixed_effects,
+                       crossed_rows,              crossed_factor,   crossed_schur,
+                       crossed_forward,           crossed_backward, crossed_inverse_scratch,
+                       crossed_inverse,           logistic};
 
 }  // namespace MELOGIT_ISA
 }  // namespace melogit

@@ -90,6 +90,35 @@ struct MovementArgs {
   double* cluster_score;      // (clusters, p + m), added to; or null
 };  // `sum` holds p + m
 
+// Crossed factors: rows sorted by the group of the eliminated factor; every row also loads on `r` effects of the rest.
+struct CrossedData {
+  int64_t n;
+  const double* wy;  // (n), then 8 readable doubles
+  const double* wt;
+  int64_t groups;         // of the eliminated factor
+  const int64_t* first;   // (groups + 1) first row
+  int q;                  // its effects per group
+  int r;                  // effects of the rest that a row loads on
+  int64_t rest;           // effects of the rest
+  const int32_t* column;  // (n, r) which of them
+  const int64_t* start;   // (groups + 1) into cols
+  const int32_t* cols;    // which effects of the rest each group meets, ascending
+  const int32_t* local;   // (n, r) position of `column` in the group's list
+  int64_t most_columns;   // longest such list
+};
+
+struct CrossedState {
+  const double* A;     // (n, q + r) loadings
+  const double* eta0;  // (n)
+  const double* u0;    // (groups, q)
+  const double* u1;    // (rest)
+  double *residual, *weight, *bend;  // (n) first, minus second and minus third derivative of a row's log-likelihood
+  double* score0;  // (groups, q)
+  double* L;       // (groups, q, q)
+  double* T;       // (length of cols, q)
+  double* schur;   // (rest, rest), lower triangle
+};
+
 struct Kernels {
   const char* name;
   // Each works on the clusters first..last-1 with scratch memory of the size (in doubles) that its twin states, and
@@ -103,6 +132,15 @@ struct Kernels {
   // Rows first..last-1 of the model without random effects; `sum` holds 1 + p + p^2.
   int64_t (*fixed_scratch)(const Data&);
   int (*fixed_effects)(const Data&, const double* eta0, int64_t first, int64_t last, double* sum, double* scratch);
+  // Crossed factors (crossed.h), for the groups first..last-1, or rows first..last-1 of S.
+  int (*crossed_rows)(const CrossedData&, const CrossedState&, int64_t first, int64_t last, double* loglik);
+  int (*crossed_factor)(const CrossedData&, const CrossedState&, int64_t first, int64_t last, double* logdet);
+  void (*crossed_schur)(const CrossedData&, const CrossedState&, int64_t first, int64_t last);
+  void (*crossed_forward)(const CrossedData&, const CrossedState&, double* x0, double* x1);
+  void (*crossed_backward)(const CrossedData&, const CrossedState&, double* x0, const double* x1);
+  int64_t (*crossed_inverse_scratch)(const CrossedData&);
+  void (*crossed_inverse)(const CrossedData&, const CrossedState&, const double* P, int64_t first, int64_t last,
+                          double* h, double* v, double* block, double* scratch);
   // Speed and accuracy of the vector functions: writes exp(-|x|) and log(1 + exp(-|x|)).
   void (*logistic)(const double* x, int64_t n, double* e, double* l);
 };

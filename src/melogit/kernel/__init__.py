@@ -15,13 +15,31 @@ from melogit.kernel.calls import (
     new_nodes,
     problem,
 )
+from melogit.kernel.crossed_calls import (
+    CrossedProblem,
+    Factor,
+    Rows,
+    crossed_factor,
+    crossed_inverse,
+    crossed_problem,
+    crossed_rows,
+    crossed_sweep,
+)
 
 __all__ = [
     "SLACK",
+    "CrossedProblem",
     "Evaluation",
+    "Factor",
     "Nodes",
     "Problem",
+    "Rows",
     "Rule",
+    "crossed_factor",
+    "crossed_inverse",
+    "crossed_problem",
+    "crossed_rows",
+    "crossed_sweep",
     "evaluate",
     "fixed_effects",
     "instruction_sets",

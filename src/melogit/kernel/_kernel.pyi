@@ -6,6 +6,68 @@ class Problem:
     @property
     def chunks(self) -> int: ...
 
+class Crossed: ...
+
+def crossed(
+    wy: NDArray[Any],
+    wt: NDArray[Any],
+    first: NDArray[Any],
+    q: int,
+    r: int,
+    rest: int,
+    column: NDArray[Any],
+    start: NDArray[Any],
+    cols: NDArray[Any],
+    local: NDArray[Any],
+) -> Crossed: ...
+def crossed_rows(
+    problem: Crossed,
+    A: NDArray[Any],
+    eta0: NDArray[Any],
+    u0: NDArray[Any],
+    u1: NDArray[Any],
+    residual: NDArray[Any],
+    weight: NDArray[Any],
+    bend: NDArray[Any],
+    score0: NDArray[Any],
+    score1: NDArray[Any],
+    loglik: NDArray[Any],
+    threads: int,
+    isa: str,
+) -> int: ...
+def crossed_factor(
+    problem: Crossed,
+    A: NDArray[Any],
+    weight: NDArray[Any],
+    L: NDArray[Any],
+    T: NDArray[Any],
+    schur: NDArray[Any],
+    logdet: NDArray[Any],
+    threads: int,
+    isa: str,
+) -> int: ...
+def crossed_sweep(
+    problem: Crossed,
+    A: NDArray[Any],
+    L: NDArray[Any],
+    T: NDArray[Any],
+    x0: NDArray[Any],
+    x1: NDArray[Any],
+    forward: bool,
+    isa: str,
+) -> None: ...
+def crossed_inverse(
+    problem: Crossed,
+    A: NDArray[Any],
+    L: NDArray[Any],
+    T: NDArray[Any],
+    P: NDArray[Any],
+    h: NDArray[Any],
+    v: NDArray[Any],
+    block: NDArray[Any],
+    threads: int,
+    isa: str,
+) -> int: ...
 def problem(
     Q: NDArray[Any],
     n: int,

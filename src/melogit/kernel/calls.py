@@ -32,6 +32,11 @@ def instruction_sets() -> list[str]:
     return _kernel.instruction_sets()
 
 
+def available_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """The fixed part of a model in the kernel's own layout.
@@ -113,7 +118,6 @@ def problem(
     )
     n_effects = tuple(len(z) for z in z_of_effect)
     above = tuple(int(sum(n_effects[:k])) for k in range(len(n_effects)))
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return Problem(
         handle,
         n,
@@ -121,7 +125,7 @@ def problem(
         n_effects,
         above,
         p + len(entries),
-        threads or available,
+        threads or available_threads(),
         isa,
     )
 

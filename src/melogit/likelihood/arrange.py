@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.special import gammaln
 
 from melogit import kernel
 from melogit.design import Design
 from melogit.errors import ModelError
-from melogit.likelihood.covariance import CovarianceMap, covariance_map, row_scales
+from melogit.likelihood.covariance import CovarianceMap, covariance_map
+from melogit.likelihood.scaling import binomial_constant, fixed_scales, is_binary, pieces, random_scales, to_user
 
 FloatArray = NDArray[np.float64]
 MAX_EFFECTS = 24
 MAX_LEVELS = 8
-ROWS_AT_A_TIME = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +89,14 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
         )
     order, first, unit_of_code = _tree(design)
     n = design.n_rows
-    shift, scale = _fixed_scales(design)
-    z_scales = _random_scales(design)
+    shift, scale = fixed_scales(design)
+    z_scales = random_scales(design)
     z_columns, z_in_Q, z_of_effect = _random_columns(design, z_scales, order)
     Q = _rows(design, shift, scale, z_columns, z_in_Q, order)
     covariance = covariance_map(design.terms)
     y, trials, weights = design.y, design.trials, design.weights
-    binary = bool(np.all(trials == 1) and np.all(weights == 1) and np.all((y == 0) | (y == 1)))
-    constant = 0.0
-    if not binary:
-        constant = float(np.sum(weights * (gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1))))
+    binary = is_binary(design)
+    constant = 0.0 if binary else binomial_constant(design)
     p = len(design.x_names)
     problem = kernel.problem(
         Q=Q,
@@ -126,7 +122,7 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
         bool(np.any(design.offset)),
         covariance,
         _entries_by_parameter(covariance, p),
-        _to_user(design, covariance, shift, scale, z_scales),
+        to_user(design, covariance, shift, scale, z_scales),
         order,
         unit_of_code,
         (np.zeros(len(first[0]) - 1, dtype=np.int64), *above),
@@ -185,46 +181,6 @@ def _stable_order(key: NDArray[np.int64]) -> NDArray[np.int64]:
     return by_key.indices.astype(np.int64)
 
 
-def _fixed_scales(design: Design) -> tuple[FloatArray, FloatArray]:
-    """What to subtract from each column of X and what to divide it by."""
-    p = len(design.x_names)
-    shift, scale = np.zeros(p), np.ones(p)
-    share = design.weights / design.weights.sum()
-    others = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
-    if not others.all():
-        shift[others] = (share @ design.X)[others]
-    squares = np.zeros(p)
-    for part in _pieces(design.n_rows):
-        centred = design.X[part] - shift
-        squares += share[part] @ np.square(centred, out=centred)
-    scale[others] = np.sqrt(squares[others])
-    scale[scale == 0] = 1.0
-    return shift, scale
-
-
-def _pieces(n: int) -> Iterator[slice]:
-    """Runs of rows few enough to stay in the processor's cache."""
-    for begin in range(0, n, ROWS_AT_A_TIME):
-        yield slice(begin, begin + ROWS_AT_A_TIME)
-
-
-def _random_scales(design: Design) -> list[FloatArray]:
-    """Root mean square of each column of Z; columns that share a variance share the divisor."""
-    scales = []
-    share = design.weights / design.weights.sum()
-    for term in design.terms:
-        rms = np.ones(len(term.names))
-        for k, name in enumerate(term.names):
-            if name != "Intercept":
-                rms[k] = np.sqrt(share @ term.Z[:, k] ** 2) or 1.0
-        for block in term.blocks:
-            if block.size > 1 and block.structure in ("identity", "exchangeable"):
-                span = slice(block.start, block.start + block.size)
-                rms[span] = np.sqrt(np.mean(rms[span] ** 2))
-        scales.append(rms)
-    return scales
-
-
 def _random_columns(
     design: Design, z_scales: list[FloatArray], order: NDArray[np.int64]
 ) -> tuple[list[FloatArray | None], list[int], list[list[int]]]:
@@ -271,7 +227,7 @@ def _rows(
     Q = flat[: -kernel.SLACK].reshape(n, c)
     sorted_already = order[0] == 0 and bool(np.all(order[1:] > order[:-1]))
     factor = 1.0 / scale
-    for part in _pieces(n):
+    for part in pieces(n):
         block = Q[part, :p]
         np.subtract(design.X[part] if sorted_already else design.X[order[part]], shift, out=block)
         block *= factor
@@ -279,16 +235,3 @@ def _rows(
         if place >= p:
             Q[:, place] = 1.0 if column is None else column[: -kernel.SLACK]
     return flat
-
-
-def _to_user(
-    design: Design, covariance: CovarianceMap, shift: FloatArray, scale: FloatArray, z_scales: list[FloatArray]
-) -> FloatArray:
-    p = len(scale)
-    out = np.zeros((p + covariance.m, p + covariance.m))
-    out[np.arange(p), np.arange(p)] = 1.0 / scale
-    if "Intercept" in design.x_names:
-        constant = design.x_names.index("Intercept")
-        out[constant, :p] -= shift / scale
-    out[np.arange(p, len(out)), np.arange(p, len(out))] = row_scales(covariance, z_scales)
-    return out

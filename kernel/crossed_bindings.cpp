@@ -1,0 +1,147 @@
+// The Python face of the kernels for crossed factors: arrays in, arrays out.
+#include "arrays.h"
+
+namespace melogit {
+namespace {
+
+using ConstInts = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
+
+// Groups are shared out in portions that depend on the data alone, so sums do not depend on the number of threads.
+struct Crossed {
+  CrossedData data{};
+  std::vector<int64_t> chunk;
+  std::vector<nb::object> keep;
+};
+
+std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, Longs first, int q, int r, int64_t rest,
+                                      ConstInts column, Longs start, ConstInts cols, ConstInts local) {
+  auto out = std::make_unique<Crossed>();
+  CrossedData& D = out->data;
+  D.groups = static_cast<int64_t>(first.size()) - 1;
+  require(D.groups > 0 && q > 0 && r >= 0 && q + r <= MAX_EFFECTS, "groups and effects");
+  D.first = first.data(), D.n = D.first[D.groups], D.q = q, D.r = r, D.rest = rest;
+  require(static_cast<int64_t>(wy.size()) == D.n + 8 && wt.size() == wy.size(), "wy, wt are (n,) and 8 numbers");
+  require(static_cast<int64_t>(column.size()) == D.n * r && local.size() == column.size(), "columns are (n, r)");
+  require(static_cast<int64_t>(start.size()) == D.groups + 1, "start");
+  D.wy = wy.data(), D.wt = wt.data(), D.column = column.data(), D.local = local.data();
+  D.start = start.data(), D.cols = cols.data();
+  require(static_cast<int64_t>(cols.size()) == D.start[D.groups], "cols");
+  for (int64_t g = 0; g < D.groups; ++g) D.most_columns = std::max(D.most_columns, D.start[g + 1] - D.start[g]);
+  const int64_t rows = std::max<int64_t>(2048, D.n / 64);
+  out->chunk.push_back(0);
+  for (int64_t g = 0; g < D.groups; ++g)
+    if (D.first[g + 1] - D.first[out->chunk.back()] >= rows || g + 1 == D.groups) out->chunk.push_back(g + 1);
+  for (auto& object : {nb::cast(wy), nb::cast(wt), nb::cast(first), nb::cast(column), nb::cast(start), nb::cast(cols),
+                       nb::cast(local)})
+    out->keep.push_back(object);
+  return out;
+}
+
+int threads_for(const CrossedData& D, int threads) { return D.n < 50000 ? 1 : threads; }
+
+// loglik: of the rows, less half the squared length of u. score: (groups * q + rest).
+int crossed_rows(Crossed& problem, ConstDoubles A, ConstDoubles eta0, ConstDoubles u0, ConstDoubles u1,
+                 Doubles residual, Doubles weight, Doubles bend, Doubles score0, Doubles score1, Doubles loglik,
+                 int threads, const std::string& isa) {
+  const CrossedData& D = problem.data;
+  const int s = D.q + D.r;
+  require(static_cast<int64_t>(A.size()) == D.n * s && static_cast<int64_t>(eta0.size()) >= D.n, "A, eta0");
+  require(static_cast<int64_t>(u0.size()) == D.groups * D.q && static_cast<int64_t>(u1.size()) == D.rest, "u");
+  check_size(residual, D.n, "residual"), check_size(weight, D.n, "weight"), check_size(bend, D.n, "bend");
+  check_size(score0, D.groups * D.q, "score0"), check_size(score1, D.rest, "score1"), check_size(loglik, 1, "loglik");
+  CrossedState S{};
+  S.A = A.data(), S.eta0 = eta0.data(), S.u0 = u0.data(), S.u1 = u1.data();
+  S.residual = residual.data(), S.weight = weight.data(), S.bend = bend.data(), S.score0 = score0.data();
+  double *g1 = score1.data(), *total = loglik.data();
+  const Kernels* k = chosen(isa);
+  nb::gil_scoped_release release;
+  const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
+  std::vector<double> parts(chunks, 0.0);
+  const int status = for_chunks(chunks, threads_for(D, threads), 0, [&](int64_t c, double*) {
+    return k->crossed_rows(D, S, problem.chunk[c], problem.chunk[c + 1], &parts[c]);
+  });
+  add_up(parts, 1, total);
+  for (int64_t j = 0; j < D.rest; ++j) g1[j] = -S.u1[j], *total -= 0.5 * S.u1[j] * S.u1[j];
+  for (int64_t i = 0; i < D.n; ++i)
+    for (int j = 0; j < D.r; ++j) g1[D.column[i * D.r + j]] += S.residual[i] * S.A[i * s + D.q + j];
+  return status;
+}
+
+CrossedState factored(const CrossedData& D, const ConstDoubles& A, const Doubles& L, const Doubles& T) {
+  require(static_cast<int64_t>(A.size()) == D.n * (D.q + D.r), "A");
+  check_size(L, D.groups * D.q * D.q, "L"), check_size(T, D.start[D.groups] * D.q, "T");
+  CrossedState S{};
+  S.A = A.data(), S.L = L.data(), S.T = T.data();
+  return S;
+}
+
+int crossed_factor(Crossed& problem, ConstDoubles A, Doubles weight, Doubles L, Doubles T, Doubles schur,
+                   Doubles logdet, int threads, const std::string& isa) {
+  const CrossedData& D = problem.data;
+  CrossedState S = factored(D, A, L, T);
+  check_size(weight, D.n, "weight"), check_size(schur, D.rest * D.rest, "schur"), check_size(logdet, 1, "logdet");
+  S.weight = weight.data(), S.schur = schur.data();
+  double* total = logdet.data();
+  const Kernels* k = chosen(isa);
+  nb::gil_scoped_release release;
+  const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
+  std::vector<double> parts(chunks, 0.0);
+  const int status = for_chunks(chunks, threads_for(D, threads), 0, [&](int64_t c, double*) {
+    return k->crossed_factor(D, S, problem.chunk[c], problem.chunk[c + 1], &parts[c]);
+  });
+  add_up(parts, 1, total);
+  if (status != OK || D.rest == 0) return status;
+  const int64_t stripes = threads_for(D, threads) > 1 && D.rest >= 64 ? 16 : 1, N = D.rest;
+  // Rows of a triangle: stripes of about equal area.
+  auto edge = [&](int64_t t) { return static_cast<int64_t>(N * std::sqrt(static_cast<double>(t) / stripes)); };
+  return for_chunks(stripes, threads, 0, [&](int64_t t, double*) {
+    k->crossed_schur(D, S, edge(t), t + 1 == stripes ? N : edge(t + 1));
+    return static_cast<int>(OK);
+  });
+}
+
+void crossed_sweep(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Doubles x0, Doubles x1, bool forward,
+                   const std::string& isa) {
+  const CrossedData& D = problem.data;
+  const CrossedState S = factored(D, A, L, T);
+  check_size(x0, D.groups * D.q, "x0"), check_size(x1, D.rest, "x1");
+  const Kernels* k = chosen(isa);
+  nb::gil_scoped_release release;
+  if (forward) k->crossed_forward(D, S, x0.data(), x1.data());
+  else k->crossed_backward(D, S, x0.data(), x1.data());
+}
+
+int crossed_inverse(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, ConstDoubles P, Doubles h, Doubles v,
+                    Doubles block, int threads, const std::string& isa) {
+  const CrossedData& D = problem.data;
+  const CrossedState S = factored(D, A, L, T);
+  require(static_cast<int64_t>(P.size()) == D.rest * D.rest, "P");
+  check_size(h, D.n * (D.q + D.r), "h"), check_size(v, D.n, "v"), check_size(block, D.groups * D.q * D.q, "block");
+  const Kernels* k = chosen(isa);
+  nb::gil_scoped_release release;
+  const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
+  return for_chunks(chunks, threads_for(D, threads), k->crossed_inverse_scratch(D), [&](int64_t c, double* scratch) {
+    k->crossed_inverse(D, S, P.data(), problem.chunk[c], problem.chunk[c + 1], h.data(), v.data(), block.data(),
+                       scratch);
+    return static_cast<int>(OK);
+  });
+}
+
+}  // namespace
+
+void bind_crossed(nb::module_& m) {
+  nb::class_<Crossed>(m, "Crossed");
+  m.def("crossed", &make_crossed, nb::arg("wy"), nb::arg("wt"), nb::arg("first"), nb::arg("q"), nb::arg("r"),
+        nb::arg("rest"), nb::arg("column"), nb::arg("start"), nb::arg("cols"), nb::arg("local"));
+  m.def("crossed_rows", &crossed_rows, nb::arg("problem"), nb::arg("A"), nb::arg("eta0"), nb::arg("u0"), nb::arg("u1"),
+        nb::arg("residual"), nb::arg("weight"), nb::arg("bend"), nb::arg("score0"), nb::arg("score1"),
+        nb::arg("loglik"), nb::arg("threads"), nb::arg("isa"));
+  m.def("crossed_factor", &crossed_factor, nb::arg("problem"), nb::arg("A"), nb::arg("weight"), nb::arg("L"),
+        nb::arg("T"), nb::arg("schur"), nb::arg("logdet"), nb::arg("threads"), nb::arg("isa"));
+  m.def("crossed_sweep", &crossed_sweep, nb::arg("problem"), nb::arg("A"), nb::arg("L"), nb::arg("T"), nb::arg("x0"),
+        nb::arg("x1"), nb::arg("forward"), nb::arg("isa"));
+  m.def("crossed_inverse", &crossed_inverse, nb::arg("problem"), nb::arg("A"), nb::arg("L"), nb::arg("T"),
+        nb::arg("P"), nb::arg("h"), nb::arg("v"), nb::arg("block"), nb::arg("threads"), nb::arg("isa"));
+}
+
+}  // namespace melogit
