@@ -8,6 +8,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from melogit.api import load, melogit
+from melogit.components import principal_components
 from melogit.datasets import load_dataset
 from melogit.describe import describe
 from melogit.errors import (
@@ -22,7 +23,7 @@ from melogit.errors import (
     ModelError,
     SeparationWarning,
 )
-from melogit.results import Results, compare, lrtest, model_table, simulate, variance_change
+from melogit.results import Power, Results, compare, lrtest, model_table, power, simulate, variance_change
 from melogit.stata import StataResults, stata, to_formula, to_stata
 
 try:
@@ -40,6 +41,7 @@ __all__ = [
     "MelogitError",
     "MelogitWarning",
     "ModelError",
+    "Power",
     "Results",
     "SeparationWarning",
     "StataResults",
@@ -51,6 +53,8 @@ __all__ = [
     "lrtest",
     "melogit",
     "model_table",
+    "power",
+    "principal_components",
     "simulate",
     "stata",
     "to_formula",

@@ -59,6 +59,15 @@ class Predictor:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """A term of the fixed part: its name as written, its columns of X, and the data columns it is made of."""
+
+    name: str
+    columns: tuple[int, ...]
+    variables: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a check is given.
 
@@ -70,6 +79,8 @@ class Context:
         The rows of the fit.
     predictors : tuple of Predictor
         Those of the fixed part, in the order of the formula; empty where the recipe is not known.
+    terms : tuple of Term
+        Of the fixed part; without a recipe, every column is one.
     posterior : Posterior or None
         Of the groups, with its slopes, where it was kept; ``find_posterior(design, fit)`` computes it.
     seed : int
@@ -86,6 +97,7 @@ class Context:
     fit: Fit
     design: Design
     predictors: tuple[Predictor, ...]
+    terms: tuple[Term, ...] = ()
     posterior: Posterior | None = None
     seed: int = 0
     alpha: float = ALPHA
@@ -146,6 +158,21 @@ def _columns_of(recipe: Recipe, name: str, place: Mapping[int, int]) -> tuple[tu
             all_ += at
             own += at if names == {name} else []
     return tuple(sorted(own)), tuple(sorted(all_))
+
+
+def read_terms(design: Design, recipe: Recipe | None) -> tuple[Term, ...]:
+    """Collect the terms of the fixed part, the constant among them."""
+    if recipe is None or recipe.fixed is None:
+        return tuple(Term(name, (j,), frozenset({name})) for j, name in enumerate(design.x_names))
+    place = {column: k for k, column in enumerate(recipe.kept)}
+    known = {column.name for column in recipe.columns}
+    out = []
+    for term, variables in recipe.fixed.term_variables.items():
+        at = tuple(place[i] for i in recipe.fixed.term_indices[term] if i in place)
+        if at:
+            name = "Intercept" if str(term) == "1" else str(term)
+            out.append(Term(name, at, frozenset(str(v) for v in variables) & known))
+    return tuple(out)
 
 
 def _label(level: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from melogit.diagnostics import linearity, settled
+from melogit.diagnostics import collinearity, linearity, settled
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
@@ -22,6 +22,7 @@ def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
         "convergence": ("Convergence and boundary", settled.check_convergence),
         "integration": ("Accuracy of the integral", settled.check_integration),
         "linearity": ("Linearity of the log-odds", linearity.check),
+        "collinearity": ("Collinearity", collinearity.check),
     }
 
 

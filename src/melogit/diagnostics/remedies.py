@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,3 +88,21 @@ def rewritten(context: Context, shown: str, form: str) -> str:
     # A replacement through a function: form may hold backslashes.
     changed = [p if "|" in p else re.sub(pattern, lambda _: form, p) for p in pieces]
     return f"{response}~{''.join(changed)}"
+
+
+def instead_of(formula: str, names: Sequence[str], form: str) -> str:
+    """The formula with one form in place of several of its terms; empty where they are not all plain terms of it.
+
+    Examples
+    --------
+    >>> instead_of("y ~ a + b + c + (1 | g)", ["a", "c"], "PC1")
+    'y ~ PC1 + b + (1 | g)'
+    """
+    response, _, right = formula.partition("~")
+    terms = [term.strip() for term in right.split("+")]
+    asked = [name if name.isidentifier() else f"`{name}`" for name in names]
+    if not set(asked) <= set(terms):
+        return ""
+    first = next(k for k, term in enumerate(terms) if term in asked)
+    kept = [form if k == first else term for k, term in enumerate(terms) if k == first or term not in asked]
+    return f"{response.strip()} ~ {' + '.join(kept)}"

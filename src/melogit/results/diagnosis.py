@@ -204,7 +204,7 @@ class Checking:
         >>> checks["collinearity"].verdict.value
         'fine'
         """
-        from melogit.diagnostics.context import Context, read_predictors
+        from melogit.diagnostics.context import Context, read_predictors, read_terms
         from melogit.diagnostics.diagnose import chosen, run
 
         began = clock.perf_counter()
@@ -218,6 +218,7 @@ class Checking:
                 fit=self.oim or self.fit,
                 design=design,
                 predictors=read_predictors(design, self.recipe),
+                terms=read_terms(design, self.recipe),
                 posterior=self.posterior,
                 seed=int(seed),
                 threads=threads,
