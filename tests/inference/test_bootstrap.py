@@ -11,7 +11,10 @@ from scipy.stats import norm
 
 import melogit as me
 from melogit.errors import ConvergenceWarning, DataWarning, MelogitWarning, ModelError
-from melogit.inference.bootstrap import interval, replicate, sampler
+from melogit.inference.bootstrap import Run, replicate
+from melogit.inference.drawing import plan_drawing
+from melogit.inference.intervals import Spread
+from melogit.inference.intervals import interval as limits_of
 from melogit.inference.resampling import draw, plan_groups, plan_rows
 from quiet import quietly
 
@@ -146,9 +149,11 @@ def test_a_replicate_depends_on_the_seed_and_its_number_alone(fit, data):
 
 
 def test_threads_do_not_change_the_numbers(fit):
-    sample = sampler(fit.design, fit.fit, "cluster", None)
-    one, two = (replicate(sample, fit.fit, lambda f, _: f.params, 3, 4, 1, threads=t).values for t in (1, 2))
-    assert np.array_equal(one, two)
+    drawing = plan_drawing(fit.design, fit.fit, "cluster", None)
+    one, two, four = (
+        replicate(drawing, lambda f, _: (f.params, None), 3, 9, 1, Run(workers)).values for workers in (1, 2, 4)
+    )
+    assert np.array_equal(one, two) and np.array_equal(one, four)
 
 
 def test_auto_points_stay_auto(data):
@@ -164,6 +169,10 @@ def test_auto_points_stay_auto(data):
 
 
 # ------------------------------------------------------------------------------------------- intervals, tables
+
+
+def interval(values, observed, kind, level, **more):
+    return limits_of(Spread(values, observed, **more), kind, level)
 
 
 def test_intervals_are_those_of_the_books():
@@ -295,8 +304,8 @@ def test_ctrl_c_gives_what_is_done(fit):
         ({"reps": 1}, "reps=1 must be a whole number, 2 or more"),
         ({"reps": 2.5}, "reps=2.5 must be a whole number"),
         (
-            {"resample": "weights"},
-            "resample='weights' is not known. Choose one of cluster, stagewise, parametric",
+            {"resample": "doctors"},
+            "resample='doctors' is not known. Choose one of cluster, stagewise, parametric, rows, weights",
         ),
         ({"group": "school"}, "'school' is no grouping factor of this model. It has 'DID'."),
         ({"group": 5}, "group=5 must be the name of a grouping factor"),
@@ -316,8 +325,8 @@ def test_bad_input(fit, options, message):
 
 def test_bad_kind(fit):
     boot = fit.bootstrap(2, seed=1)
-    with pytest.raises(ModelError, match=r"kind='bca' is not known\. Choose one of normal, basic, percentile, bc"):
-        boot.table("bca")
+    with pytest.raises(ModelError, match=r"kind='t' is not known\. Choose one of normal, basic, percentile, bc"):
+        boot.table("t")
 
 
 def test_one_cluster_cannot_be_drawn(nested):

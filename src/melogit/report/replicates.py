@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from melogit.report.numbers import count, number, probability, statistic
 from melogit.report.progress import DELAY
 
-KIND_WORDS = {"normal": "N", "basic": "basic", "percentile": "P", "bc": "BC"}
+KIND_WORDS = {"normal": "N", "basic": "basic", "percentile": "P", "bc": "BC", "bca": "BCa", "studentized": "t"}
 KIND_NOTES = {
     "normal": "normal: observed value plus and minus standard errors",
     "basic": "basic: quantiles of the replicates, reflected at the observed value",
     "percentile": "percentile: quantiles of the replicates",
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
+    "bca": "bias-corrected and accelerated quantiles; . likewise",
+    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; . where too many "
+    "replicates have none",
 }
 WARNED = {
     "BoundaryWarning": "a variance of 0 or a correlation of +-1",

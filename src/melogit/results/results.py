@@ -18,11 +18,11 @@ from melogit.formula.recipe import Recipe
 from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_value, joint_wald
 from melogit.report import Summary, count, number
 from melogit.results import inferences, tables
-from melogit.results.bootstrap import Resampling
 from melogit.results.diagnosis import Checking
 from melogit.results.overview import summarise
 from melogit.results.predictions import Predictions
 from melogit.results.questions import Questions
+from melogit.results.resampling import Resampling
 from melogit.results.tidy import tidy_table
 
 

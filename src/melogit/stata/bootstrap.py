@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from melogit.errors import DataWarning, ModelError, warn
-from melogit.results.bootstrap import bootstrap
+from melogit.results.resampling import Request, bootstrap
 from melogit.stata.data import Dataset
 from melogit.stata.factors import Variable, find_column, read_names
 from melogit.stata.fitted import StataResults, parameter_label
@@ -116,14 +116,13 @@ def repeated(fit: StataResults, asked: Repetition, seed: int | None) -> StataRes
             f"cluster() draws whole groups of the top level, and the top level of this model is '{top.name}', not "
             f"'{asked.cluster}'. Other groups would be cut through, or torn from those above: cluster({top.name}).",
         )
-    boot = bootstrap(
-        fit,
+    request = Request(
         asked.reps,
         "rows" if asked.cluster is None else "cluster",
-        None,
-        asked.seed if asked.seed is not None else seed,
+        seed=asked.seed if asked.seed is not None else seed,
         level=asked.level,
     )
+    boot = bootstrap(fit, request)
     return replace(fit, bootstrapped=boot, level=boot.level)
 
 
