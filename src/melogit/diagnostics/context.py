@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,8 @@ class Context:
     time_name : str
     tell : callable
         ``tell("12 of 407 doctors")`` shows how far a long check is.
+    memory : dict
+        What one check worked out and another needs too.
     """
 
     fit: Fit
@@ -105,6 +108,7 @@ class Context:
     time: FloatArray | None = None
     time_name: str = ""
     tell: Callable[[str], None] = field(default=lambda _: None)
+    memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def beta(self) -> FloatArray:

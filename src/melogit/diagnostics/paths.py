@@ -219,7 +219,7 @@ def spread_out(tree: Tree, at: Portion) -> Spread:
         total = np.add.reduceat(below, starts[level], axis=0) + log_prior[level]
         G, k = total.shape
         split = total.reshape(G, -1, _nodes_of(tree, level))
-        below = logsumexp(split, axis=2)
+        below = np.asarray(logsumexp(split, axis=2))
         own.insert(0, np.exp(split - below[:, :, None]).reshape(G, k))
         evidence.insert(0, below)
     joint = [own[0]]
@@ -261,7 +261,7 @@ def _nodes(
         middle = m[part][:, None, :] + np.einsum("gij,gkj->gki", K[part], path - _centre(centre, parents, level))
         step = np.einsum("gij,jn->gni", C[part], z)
         values = (middle[:, :, None, :] + step[:, None, :, :]).reshape(len(m[part]), -1, q)
-        size = np.linalg.slogdet(C[part]).logabsdet.reshape(-1, 1)
+        size = np.log(np.abs(np.linalg.det(C[part])))[:, None]
         log_prior.append(np.tile(log_w, path.shape[1]) + size - 0.5 * np.einsum("gki,gki->gk", values, values))
         u.append(values)
         above = np.concatenate([np.repeat(path, count, axis=1), values], axis=2)

@@ -1,11 +1,11 @@
 r"""A fit in which no top-level group has more than a bounded say, to hold against the maximum-likelihood fit.
 
-It solves $\sum_g w_g s_g(\psi) = 0$ with $w_g = \min(1, b / \lVert s_g \rVert_A)$, where $\lVert s_g \rVert_A^2 =
-s_g' A^{-1} s_g$ is the squared distance that leaving out the group moves the estimates by, in their standard errors, and
-$b$ the bound: the self-standardised bounded-influence estimator (Hampel et al. 1986, sections 4.3 and 6.3) on the scores
-of groups. Standard errors are the sandwich of the weighted scores. It is no better an estimate where the model holds,
-and it is slightly biased there (weights depend on the outcomes); where the two fits agree, no few groups make the
-result.
+It solves $\sum_g w_g s_g(\psi) = 0$ with $w_g = \min(1, b / \lVert s_g \rVert)$, where
+$\lVert s_g \rVert^2 = s_g' A^{-1} s_g$ is the squared distance, in standard errors, by which the group moves the
+estimates, and $b$ the bound: the self-standardised bounded-influence estimator (Hampel et al. 1986, sections 4.3 and
+6.3) on the scores of groups. Standard errors are the sandwich of the weighted scores. It is no better an estimate where
+the model holds, and slightly biased there (the weights depend on the outcomes); where the two fits agree, no few groups
+make the result.
 
 References
 ----------
