@@ -6,6 +6,7 @@ import argparse
 from typing import NoReturn
 
 from melogit.api import METHODS
+from melogit.diagnostics.diagnose import all_checks
 from melogit.errors import ModelError
 
 EXIT_CODES = "Exit codes: 0 all well, 2 bad input, 3 the fit did not converge, 130 interrupted."
@@ -67,6 +68,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"melogit {version}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     add_fit(commands)
+    add_diagnose(commands)
     add_describe(commands)
     add_show(commands)
     add_datasets(commands)
@@ -93,13 +95,26 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_data(fit)
-    fit.add_argument(
+    add_model(fit)
+    output = fit.add_argument_group("output")
+    output.add_argument("--or", dest="odds_ratios", action="store_true", help="odds ratios in place of coefficients")
+    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="estimates as JSON; alone: to the screen")
+    output.add_argument("--save", metavar="FILE", help="save the model, to be read by: melogit show, melogit.load")
+    output.add_argument("--html", metavar="FILE", help="the table as a web page")
+    talk = output.add_mutually_exclusive_group()
+    talk.add_argument("--log", action="store_true", help="show every iteration (on standard error)")
+    talk.add_argument("--quiet", action="store_true", help="no table and no progress; warnings and errors only")
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Add the data, the model and how it is fitted: the same for every command that fits."""
+    add_data(command)
+    command.add_argument(
         "formula",
         metavar="FORMULA",
         help='for example "remission ~ age + stage + (1 | hospital/doctor)"; or a Stata command',
     )
-    model = fit.add_argument_group("model")
+    model = command.add_argument_group("model")
     model.add_argument("--event", metavar="VALUE", help="the value of the response whose probability is modelled")
     model.add_argument("--trials", metavar="COLUMN", help="number of trials of each row")
     model.add_argument("--weights", metavar="COLUMN", help="frequency weights: 3 stands for three such rows")
@@ -111,16 +126,8 @@ def add_fit(commands: argparse._SubParsersAction) -> None:
         help="unstructured, independent, identity or exchangeable; for one group only: GROUP=KIND (may be repeated)",
     )
     model.add_argument("--missing", choices=("drop", "error"), default="drop", help="rows that lack a value")
-    add_engine(fit.add_argument_group("integration and engine"))
-    output = fit.add_argument_group("output")
-    output.add_argument("--or", dest="odds_ratios", action="store_true", help="odds ratios in place of coefficients")
-    output.add_argument("--level", type=float, default=0.95, help="confidence level (default 0.95)")
-    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="estimates as JSON; alone: to the screen")
-    output.add_argument("--save", metavar="FILE", help="save the model, to be read by: melogit show, melogit.load")
-    output.add_argument("--html", metavar="FILE", help="the table as a web page")
-    talk = output.add_mutually_exclusive_group()
-    talk.add_argument("--log", action="store_true", help="show every iteration (on standard error)")
-    talk.add_argument("--quiet", action="store_true", help="no table and no progress; warnings and errors only")
+    model.add_argument("--level", type=float, default=0.95, help="confidence level (default 0.95)")
+    add_engine(command.add_argument_group("integration and engine"))
 
 
 def add_engine(engine: argparse._ArgumentGroup) -> None:
@@ -141,6 +148,39 @@ def add_engine(engine: argparse._ArgumentGroup) -> None:
     )
     engine.add_argument("--max-iterations", type=int, default=100, metavar="N", help="most iterations (default 100)")
     engine.add_argument("--threads", type=int, metavar="N", help="default: all cores; the result does not depend on it")
+
+
+DIAGNOSE_EXAMPLES = (
+    """examples:
+  melogit diagnose hospital "remission ~ Age + CancerStage + (1 | HID/DID)" --report report.html
+  melogit diagnose visits.csv "relapse ~ dose + (1 | patient)" --time week --only linearity serial
+  melogit diagnose hospital "melogit remission age i.cancerstage || hid: || did:" --report report.html
+
+"""
+    + EXIT_CODES
+)
+
+
+def add_diagnose(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit diagnose``."""
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="fit a model and check what the method assumes",
+        epilog=DIAGNOSE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_model(diagnose)
+    checks = diagnose.add_argument_group("checks")
+    checks.add_argument("--only", metavar="CHECK", nargs="+", help=f"make these checks only: {', '.join(all_checks())}")
+    checks.add_argument("--time", metavar="COLUMN", help="when each row was observed, to check for serial correlation")
+    checks.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)")
+    output = diagnose.add_argument_group("output")
+    output.add_argument("--report", metavar="FILE", help="the report as one web page (.html), with its pictures")
+    output.add_argument("--markdown", metavar="FILE", help="the report as Markdown, its pictures in words")
+    talk = output.add_mutually_exclusive_group()
+    talk.add_argument("--log", action="store_true", help="show every iteration and every step (on standard error)")
+    talk.add_argument("--quiet", action="store_true", help="no text and no progress; warnings and errors only")
 
 
 def add_describe(commands: argparse._SubParsersAction) -> None:

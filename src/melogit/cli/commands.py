@@ -26,7 +26,7 @@ NOT_CONVERGED = 3
 def run_fit(options: argparse.Namespace, version: str) -> int:
     """Fit a model, print its table, write the files asked for."""
     check_outputs([options.json, options.save, options.html])
-    fit = fit_stata(options) if is_command(options.formula) else fit_formula(options)
+    fit = fit_model(options)
     summary = fit.summary(odds_ratios=True) if options.odds_ratios else fit.summary()
     if not options.quiet and options.json != "-":
         print(summary)
@@ -37,6 +37,11 @@ def run_fit(options: argparse.Namespace, version: str) -> int:
     if options.html:
         write_text(options.html, page(options.formula, summary._repr_html_()))
     return 0 if fit.converged else NOT_CONVERGED
+
+
+def fit_model(options: argparse.Namespace) -> Results:
+    """Fit the model of a formula or of a Stata command."""
+    return fit_stata(options) if is_command(options.formula) else fit_formula(options)
 
 
 def fit_formula(options: argparse.Namespace) -> Results:

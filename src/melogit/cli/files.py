@@ -19,7 +19,7 @@ from melogit.storage import temporary, write_whole
 LONG_READ_MEGABYTES = 50  # files from about here on take more than a second to read
 
 
-def find_data(name: str) -> str | pd.DataFrame:
+def find_data(name: str, *, say: bool = True) -> str | pd.DataFrame:
     """Return the path of a file, or a bundled data set; a file wins, and whatever is not obvious is said.
 
     Raises
@@ -29,14 +29,15 @@ def find_data(name: str) -> str | pd.DataFrame:
     """
     known = name in dataset_names()
     if os.path.isfile(name):
-        if known:
+        if known and say:
             tell(f"using the file {name} of this folder, not the bundled data set of the same name")
         megabytes = os.path.getsize(name) / 1e6
-        if megabytes > LONG_READ_MEGABYTES:
+        if megabytes > LONG_READ_MEGABYTES and say:
             tell(f"reading {name} ({megabytes:,.0f} MB)")
         return name
     if known:
-        tell(f"using the data set {name}" if name == "hdp" else f"using the bundled data set {name}")
+        if say:
+            tell(f"using the data set {name}" if name == "hdp" else f"using the bundled data set {name}")
         return load_dataset(name)
     if os.path.isdir(name):
         raise DataError(f"{name!r} is a folder. Name a .csv, .parquet, .dta or .sav file in it.")

@@ -11,6 +11,21 @@ SHADES = ("#1f5fa8", "#c27a1a", "#4f8a5b", "#8a4f8a", "#a83f3f", "#5b6b7b")
 GREY, GRID, PAPER = "#9a9a9a", "#e6e6e6", "#ffffff"
 
 
+def pyplot() -> Any:
+    """Return matplotlib's way to new figures.
+
+    Raises
+    ------
+    ModelError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError as error:
+        raise ModelError('Figures need matplotlib, which is not installed: pip install "melogit[plot]".') from error
+    return plt
+
+
 def axes(ax: Any, width: float, height: float) -> Any:
     """Return the axes given, or new ones of this size in inches.
 
@@ -19,13 +34,7 @@ def axes(ax: Any, width: float, height: float) -> Any:
     ModelError
         matplotlib is not installed.
     """
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise ModelError('Figures need matplotlib, which is not installed: pip install "melogit[plot]".') from error
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return pyplot().subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
 
 def plain(ax: Any, *, grid: str = "y") -> Any:

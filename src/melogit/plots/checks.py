@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from melogit.errors import ModelError
 from melogit.plots import check_points, check_rows
-from melogit.plots.canvas import INK, axes
+from melogit.plots.canvas import INK, axes, pyplot
 from melogit.plots.vector import to_svg
 
 WIDTH, HEIGHT = 4.7, 3.2  # inches: legible at the width of a phone
@@ -135,12 +135,9 @@ def as_svg(picture: Drawable) -> str:
     str
         An ``<svg>`` with ``role="img"`` and the picture's ``alt`` as its label.
     """
-    ax = draw(picture)
-    figure = ax.figure
-    try:
-        ax.set_title("", loc="left")
-        return to_svg(figure, picture.title, picture.alt)
-    finally:
-        import matplotlib.pyplot as plt
+    pyplot()
+    from matplotlib.figure import Figure
 
-        plt.close(figure)
+    figure = Figure(figsize=size(picture), layout="constrained")  # not of pyplot: no window, nothing to close
+    draw(picture, figure.subplots()).set_title("", loc="left")
+    return to_svg(figure, picture.title, picture.alt)

@@ -82,7 +82,9 @@ def _adapt(element: Any, prefix: str) -> None:
     for attribute in ("clip-path", "mask"):
         if attribute in element.attrib:
             element.set(attribute, element.get(attribute).replace("url(#", f"url(#{prefix}-"))
-    style = element.get("style")
+    style = element.get("style", "")
+    if element.tag == f"{{{SVG}}}text" and "fill:" not in style:
+        style += "; fill: #000000"  # matplotlib leaves black out, and black must turn with the page
     if style:
         style = FONT.sub(r"font: \1\2px var(--picture-font, sans-serif)", style)
         element.set("style", re.sub(r"#[0-9a-f]{6}\b", _variable, style))

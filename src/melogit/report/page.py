@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from math import isfinite, log, nan
 
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Report, Verdict
 from melogit.report.checks_text import cell, measure_text, p_text
 from melogit.report.html import render_html
 from melogit.report.numbers import count
-from melogit.report.rows import Row
+from melogit.report.rows import CONSTANT, Row
 from melogit.report.summary import Summary
 
 Draw = Callable[[Picture], str]
@@ -48,7 +49,7 @@ def build_page(report: Report, draw: Draw) -> str:
         f'<p class="formula"><code>{escape(report.formula)}</code></p></header>',
         '<main id="main" tabindex="-1">',
         *_verdict(report),
-        *_model(report),
+        *_model(report, draw),
         *_glance(report.checks),
         '<section id="checks"><h2>The checks, one by one</h2>',
         *(line for check in report.checks for line in _check(check, draw, numbers)),
@@ -127,14 +128,17 @@ def _anchor(check: Check) -> str:
 # -------------------------------------------------------------------------------------------------------- model
 
 
-def _model(report: Report) -> list[str]:
+def _model(report: Report, draw: Draw) -> list[str]:
     model = report.model
     groups = ", ".join(f"{count(group.groups)} {group.name}" for group in model.groups)
     facts = f"{count(model.n_obs)} observations of {model.response} in {groups}."
     return [
         '<section id="model"><h2>The model</h2>',
         f"<p>{escape(facts)}</p>",
+        '<div class="pictures">',
         *_effects(model),
+        *_forest(model, draw),
+        "</div>",
         *_variances(model),
         f'<p class="small">{escape(", ".join(model.test))}</p>',
         "<details><summary>Coefficients, standard errors and notes</summary>",
@@ -170,14 +174,33 @@ def _effect_cells(row: Row) -> tuple[str, str, str]:
     return three(estimate), _interval(low, high), tested
 
 
+def _forest(model: Summary, draw: Draw) -> list[str]:
+    """A picture of the odds ratios beside their table."""
+    heading, rows = "", []
+    for row in model.sections[0].rows if model.sections else ():
+        heading = heading if row.level else row.label
+        estimate, low, high = (*row.values[:1], *row.values[4:6]) if len(row.values) == 6 else (None, None, None)
+        limits = [value for value in (estimate, low, high) if value is not None and isfinite(log(value or nan))]
+        if row.label != CONSTANT and len(limits) == 3:
+            rows.append((f"{heading}: {row.label}" if row.level else row.label, *limits))
+    if not rows:
+        return []
+    names, estimates, lows, highs = zip(*rows, strict=True)
+    words = "; ".join(f"{name} {three(one)} ({_interval(low, high)})" for name, one, low, high in rows)
+    title = f"{model.estimate_label}s with {model.level * 100:g}% intervals"
+    data = {"names": names, "estimate": estimates, "low": lows, "high": highs, "reference": 1.0, "log": True}
+    return [_figure(Picture("forest", title, words, {**data, "xlabel": f"{model.estimate_label} (log scale)"}), draw)]
+
+
 def _variances(model: Summary) -> list[str]:
-    heads = ("Group", "Random effect", "Estimate", f"{model.level * 100:g}% interval")
+    heads = ("Random effect", "Estimate", f"{model.level * 100:g}% interval")
     caption = "<caption>Variances of the random effects</caption>"
-    lines = [_scrolled("Random effects"), f"<table>{caption}", _head(heads, texts=2), "<tbody>"]
+    lines = [_scrolled("Random effects"), f"<table>{caption}", _head(heads), "<tbody>"]
     for section in model.sections[1:]:
+        lines.append(f'<tr><th scope="colgroup" colspan="3">{escape(section.title)}</th></tr>')
         for row in section.rows:
             estimate, low, high = row.values[0], row.values[4], row.values[5]
-            first = f'<th scope="row">{escape(section.title)}</th><td class="text">{escape(row.label)}</td>'
+            first = f'<th scope="row" class="level">{escape(row.label)}</th>'
             lines.append(f"<tr>{first}<td>{three(estimate)}</td><td>{_interval(low, high)}</td></tr>")
     return [*lines, "</tbody></table></div>"]
 
