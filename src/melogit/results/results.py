@@ -19,6 +19,7 @@ from melogit.inference import LikelihoodRatio, Wald, against_logistic, critical_
 from melogit.report import Summary, count, number
 from melogit.results import inferences, tables
 from melogit.results.diagnosis import Checking
+from melogit.results.influence import Influencing
 from melogit.results.overview import summarise
 from melogit.results.predictions import Predictions
 from melogit.results.questions import Questions
@@ -27,7 +28,7 @@ from melogit.results.tidy import tidy_table
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Results(Questions, Predictions, Resampling, Checking):
+class Results(Questions, Predictions, Resampling, Checking, Influencing):
     """A fitted mixed-effects logistic regression.
 
     Names follow statsmodels. Tables over parameters list the fixed effects first, then variances and covariances of
