@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from melogit.errors import ModelError
 
 INK, ACCENT, PALE = "#222222", "#1f5fa8", "#c9d7ea"
@@ -45,3 +48,25 @@ def plain(ax: Any, *, grid: str = "y") -> Any:
     ax.set_axisbelow(True)
     ax.tick_params(length=3, color=GREY)
     return ax
+
+
+def odds_ticks(ax: Any, values: NDArray) -> None:
+    """Ticks at round odds ratios within the range, few enough to read; the axis is logarithmic."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = float(values.min()) / 1.08, float(values.max()) * 1.08
+    ax.set_xlim(low, high)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    span = np.log(high / low)
+    ticks: list[float] = []
+    # Rounder numbers first, as long as they keep apart from those that are there.
+    for steps in ((1,), (2, 5), (3,), (1.5, 7), (1.2, 4), (1.1, 9), (1.05, 9.5)):
+        for value in sorted(np.outer(steps, decades).ravel(), key=lambda v: abs(np.log(v))):
+            apart = all(abs(np.log(value / tick)) > 0.1 * span for tick in ticks)
+            if low <= value <= high and apart:
+                ticks.append(float(value))
+    if len(ticks) < 3:
+        ticks = [1.0, *(float(f"{v:.3g}") for v in (low * 1.02, high / 1.02) if abs(np.log(v)) > 0.2 * span)]
+    ax.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from melogit.plots.canvas import ACCENT, GREY, INK, PALE, SHADES, plain
+from melogit.plots.canvas import ACCENT, GREY, INK, PALE, SHADES, odds_ticks, plain
 from melogit.plots.labels import short
 
 STAND_OUT = SHADES[1]
@@ -137,8 +137,8 @@ def forest(
         ax.plot(middle, places + up, mark, color=colour, markersize=5, zorder=3, label=series[k] if series else None)
     if log:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.xaxis.set_minor_formatter(lambda value, _: "")
+        limits = np.concatenate([np.ravel(part) for _, left, right, *_ in drawn for part in (left, right)])
+        odds_ticks(ax, np.append(limits[np.isfinite(limits) & (limits > 0)], 1.0 if reference is None else reference))
     if series and len(drawn) > 1:
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, fontsize=8.5, borderaxespad=0.2)
         ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=10, color=INK, pad=22)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from melogit.plots.canvas import ACCENT, INK, PALE, SHADES, axes
+from melogit.plots.canvas import ACCENT, INK, PALE, SHADES, axes, odds_ticks
 
 NEUTRAL = "#d9d9d9"
 
@@ -59,7 +59,7 @@ def odds_ratio_forest(
     ax.plot(estimate[whole], rows[whole], "s", color=ACCENT, markersize=5.5, zorder=3)
     ax.plot(estimate[base], rows[base], "s", markerfacecolor="white", markeredgecolor=ACCENT, markersize=5.5, zorder=3)
     ax.set_xscale("log")
-    _odds_ticks(ax, np.concatenate([low[whole], high[whole], [1.0]]))
+    odds_ticks(ax, np.concatenate([low[whole], high[whole], [1.0]]))
     ax.set_ylim(-0.7, len(labels) - 0.3)
     shown = [("    " if k < len(indented) and indented[k] else "") + str(label) for k, label in enumerate(labels)]
     ax.set_yticks(rows, shown, ha="left")
@@ -88,28 +88,6 @@ def odds_ratio_forest(
 def _label_pad(ax: Any, labels: Sequence[str]) -> float:
     """Room in points for labels that are aligned at their left."""
     return 5 + 5.6 * max(len(text) for text in labels)
-
-
-def _odds_ticks(ax: Any, values: np.ndarray) -> None:
-    """Ticks at round odds ratios within the range, few enough to read."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    low, high = float(values.min()) / 1.08, float(values.max()) * 1.08
-    ax.set_xlim(low, high)
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    span = np.log(high / low)
-    ticks: list[float] = []
-    # Rounder numbers first, as long as they keep apart from those that are there.
-    for steps in ((1,), (2, 5), (3,), (1.5, 7), (1.2, 4), (1.1, 9), (1.05, 9.5)):
-        for value in sorted(np.outer(steps, decades).ravel(), key=lambda v: abs(np.log(v))):
-            apart = all(abs(np.log(value / tick)) > 0.1 * span for tick in ticks)
-            if low <= value <= high and apart:
-                ticks.append(float(value))
-    if len(ticks) < 3:
-        ticks = [1.0, *(float(f"{v:.3g}") for v in (low * 1.02, high / 1.02) if abs(np.log(v)) > 0.2 * span)]
-    ax.xaxis.set_major_locator(FixedLocator(sorted(ticks)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def variance_bar(sources: Sequence[str], shares: ArrayLike, *, ax: Any = None) -> Any:
