@@ -21,6 +21,7 @@ from melogit.inference.weighting import Weighting, weighted_fit
 
 FloatArray = NDArray[np.float64]
 CLEARLY_FULL = 1e-8  # least eigenvalue of a correlation matrix that needs no closer look
+MUCH_SMALLER = 1e-6  # a variance so much smaller than the mean square may be made of rounding errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Replication:
 def check_rank(design: Design) -> None:
     """Refuse a sample in which predictors are collinear, as when it lacks a rare level."""
     others = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
+    if _clearly_full(design.X, others):
+        return
     X = design.X[:, others]
     size = np.abs(X).max(axis=0, initial=0.0)
     if not others.all():
@@ -115,10 +118,22 @@ def check_rank(design: Design) -> None:
     for j in np.flatnonzero(spread <= 1e-13 * size):
         raise ModelError(f"'{np.array(design.x_names)[others][j]}' does not vary in this sample.")
     X = X / spread
-    if X.shape[1] == 0 or np.linalg.eigvalsh(X.T @ X / len(X))[0] > CLEARLY_FULL:  # far quicker than the QR below
-        return
-    if np.linalg.matrix_rank(np.linalg.qr(X, mode="r")) < X.shape[1]:
+    if X.shape[1] and np.linalg.matrix_rank(np.linalg.qr(X, mode="r")) < X.shape[1]:
         raise ModelError("The predictors are collinear in this sample.")
+
+
+def _clearly_full(X: FloatArray, others: NDArray[np.bool_]) -> bool:
+    """Whether cross products alone show full rank: far quicker than centring and a QR decomposition."""
+    products = X.T @ X / len(X)
+    inner = products[np.ix_(others, others)]
+    size = np.diag(inner)
+    if not others.all():  # the constant's column of the cross products holds the means
+        mean = products[np.ix_(others, ~others)][:, 0] / products[np.ix_(~others, ~others)][0, 0]
+        inner = inner - np.outer(mean, mean)
+    spread = np.diag(inner)
+    if np.any(spread <= MUCH_SMALLER * size):
+        return False
+    return not others.any() or np.linalg.eigvalsh(inner / np.sqrt(np.outer(spread, spread)))[0] > CLEARLY_FULL
 
 
 # -------------------------------------------------------------------------------------------------------- warnings

@@ -103,7 +103,8 @@ def weighted_fit(begin: Weighting, weights: FloatArray, *, threads: int | None =
     hessian = carried.hessian
     grid = place(nested, begin.by, x, carried.placed.nodes)
     if grid is not None:
-        hessian = _hessian(nested, begin.by, ordered, x, grid)
+        score = _evaluate(nested, begin.by, ordered, x, grid)[2]
+        hessian = _hessian(nested, begin.by, ordered, x, grid, score)
     integration = Integration(
         begin.fit.integration.method, begin.fit.integration.points, np.nan, np.nan, (), False, np.nan
     )
@@ -169,18 +170,17 @@ def _moves(by: Integrator) -> bool:
     return by.method in ("mcaghermite", "laplace")
 
 
-def _hessian(nested: Nested, by: Integrator, weights: FloatArray, x: FloatArray, grid: Grid) -> FloatArray:
+def _hessian(
+    nested: Nested, by: Integrator, weights: FloatArray, x: FloatArray, grid: Grid, score: FloatArray
+) -> FloatArray:
     """Second derivatives: at fixed nodes, as the fit's own, or with their movement where its score has it."""
     n = len(x)
     out = np.empty((n, n))
     for j in range(n):
-        sides = []
-        for h in (STEP, -STEP):
-            shifted = x.copy()
-            shifted[j] += h
-            there = place(nested, by, shifted, grid.restart) if _moves(by) else grid
-            sides.append(_evaluate(nested, by, weights, shifted, there or grid)[2])
-        out[j] = (sides[0] - sides[1]) / (2 * STEP)
+        shifted = x.copy()
+        shifted[j] += STEP
+        there = place(nested, by, shifted, grid.restart) if _moves(by) else grid
+        out[j] = (_evaluate(nested, by, weights, shifted, there or grid)[2] - score) / STEP
     return (out + out.T) / 2
 
 
@@ -204,6 +204,6 @@ def _objective(nested: Nested, by: Integrator, weights: FloatArray, x: FloatArra
         shift = shift_of_nodes(grid.nodes, nodes)
     hessian, at = carried.hessian, carried.at
     if not np.max(np.abs(x - at)) < NEAR:
-        hessian, at = _hessian(nested, by, weights, x, grid), x
+        hessian, at = _hessian(nested, by, weights, x, grid, score), x
     onward = _Carried(Placed(nodes, grid.points, modes=modes, shift=shift), hessian, at)
     return Iterate(x, value, score, hessian, True, shift < SETTLED, by.noise(nested.problem.n_units[-1]), onward)
