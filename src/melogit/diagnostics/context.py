@@ -91,6 +91,8 @@ class Context:
     time : (n,) or None
         The time of each row, where the user named a time column.
     time_name : str
+    outcomes : tuple of str
+        The values of a response that was not coded 0/1.
     tell : callable
         ``tell("12 of 407 doctors")`` shows how far a long check is.
     memory : dict
@@ -107,6 +109,7 @@ class Context:
     threads: int | None = None
     time: FloatArray | None = None
     time_name: str = ""
+    outcomes: tuple[str, ...] = ()
     tell: Callable[[str], None] = field(default=lambda _: None)
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -144,6 +147,8 @@ def read_predictors(design: Design, recipe: Recipe | None) -> tuple[Predictor, .
             numbers = np.asarray(values.codes, dtype=np.float64)  # pyright: ignore[reportAttributeAccessIssue]
         else:
             numbers = np.asarray(values, dtype=np.float64)
+            if levels is not None and column.kind == "number":
+                numbers = np.searchsorted(np.array(levels, dtype=np.float64), numbers).astype(np.float64)
         plain = levels is None and len(at) == 1 and design.x_names[at[0]] == column.name
         texts = () if levels is None else tuple(_label(level) for level in levels)
         out.append(Predictor(column.name, numbers, texts, at, own, plain))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from melogit.diagnostics import collinearity, linearity, settled
+from melogit.diagnostics import collinearity, linearity, right_model, settled, sparse, structure
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
@@ -19,8 +19,11 @@ CheckFunction = Callable[[Context], Check]
 def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
     """Every check by its key, with its title, in the order of the report."""
     return {
+        "right_model": ("Is this the right model", right_model.check),
         "convergence": ("Convergence and boundary", settled.check_convergence),
         "integration": ("Accuracy of the integral", settled.check_integration),
+        "separation": ("Separation and sparse data", sparse.check),
+        "design": ("Design of groups and slopes", structure.check),
         "linearity": ("Linearity of the log-odds", linearity.check),
         "collinearity": ("Collinearity", collinearity.check),
     }

@@ -191,9 +191,28 @@ def arrange(factors: Sequence[GroupingFactor]) -> tuple[list[int], bool]:
 
 
 def _warn_of_reused_ids(a: GroupingFactor, b: GroupingFactor) -> None:
-    """Warn where ids of one factor start anew within each group of the other: doctor 1, 2, 3 in every hospital."""
-    if len(a.columns) > 1 or len(b.columns) > 1:
-        return
+    found = reused_ids(a, b)
+    if found is not None:
+        upper, lower = found
+        warn(
+            f"ids of '{lower.name}' repeat across '{upper.name}' ('{lower.levels[0]}' occurs in "
+            f"{len(np.unique(upper.codes[lower.codes == 0])):,} of them), so the two are taken as crossed. If "
+            f"'{lower.name}' {lower.levels[0]} of one '{upper.name}' is not the same as in another, write "
+            f"(1 | {upper.name}/{lower.name}).",
+            DataWarning,
+        )
+
+
+def reused_ids(a: GroupingFactor, b: GroupingFactor) -> tuple[GroupingFactor, GroupingFactor] | None:
+    """Find out whether ids of one factor start anew within each group of the other: doctor 1, 2, 3 in every hospital.
+
+    Returns
+    -------
+    upper, lower : GroupingFactor
+        None where they do not, or where one lies within the other.
+    """
+    if len(a.columns) > 1 or len(b.columns) > 1 or lies_within(a, b) or lies_within(b, a):
+        return None
     for upper, lower in ((a, b), (b, a)):
         pairs = np.unique(upper.codes.astype(np.int64) * lower.n_levels + lower.codes)
         groups, ids = np.divmod(pairs, lower.n_levels)
@@ -203,14 +222,8 @@ def _warn_of_reused_ids(a: GroupingFactor, b: GroupingFactor) -> None:
         starts_anew = (highest == sizes - 1).mean() > 0.75  # the ids are the first ones, none left out
         # Everyone meeting everyone, once, is a crossed design such as persons by test items.
         if starts_anew and (len(np.unique(sizes)) > 1 or len(upper.codes) > 1.5 * len(pairs)):
-            warn(
-                f"ids of '{lower.name}' repeat across '{upper.name}' ('{lower.levels[0]}' occurs in "
-                f"{int((ids == 0).sum()):,} of them), so the two are taken as crossed. If '{lower.name}' "
-                f"{lower.levels[0]} of one '{upper.name}' is not the same as in another, write "
-                f"(1 | {upper.name}/{lower.name}).",
-                DataWarning,
-            )
-            return
+            return upper, lower
+    return None
 
 
 def crossing_example(design: Design) -> str:

@@ -224,6 +224,7 @@ class Checking:
                 threads=threads,
                 time=values,
                 time_name=name,
+                outcomes=() if self.recipe is None else self.recipe.outcomes,
                 tell=tell,
             )
             checks = tuple(run(context, keys))
