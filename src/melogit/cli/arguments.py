@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from melogit.api import METHODS
 from melogit.diagnostics.diagnose import all_checks
+from melogit.cli.power import add_power
 from melogit.errors import ModelError
 
 EXIT_CODES = "Exit codes: 0 all well, 2 bad input, 3 the fit did not converge, 130 interrupted."
@@ -70,6 +71,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     add_fit(commands)
     add_diagnose(commands)
     add_describe(commands)
+    add_power(commands)
     add_show(commands)
     add_datasets(commands)
     add_run(commands)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from melogit import __version__
-from melogit.cli import commands, diagnose, stata
+from melogit.cli import commands, diagnose, power, stata
 from melogit.cli.arguments import build_parser
 from melogit.cli.files import tell
 from melogit.errors import MelogitError, MelogitWarning
@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": commands.run_fit,
     "diagnose": diagnose.run_diagnose,
     "describe": commands.run_describe,
+    "power": power.run_power,
     "show": commands.run_show,
     "datasets": commands.run_datasets,
     "run": stata.run_command,

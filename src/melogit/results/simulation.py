@@ -139,8 +139,10 @@ def _new(model: Model, newdata: Any, trials: Any, offset: Any) -> Rows:
 def _numbered(fitted: NDArray[np.int64], labels: NDArray, size: int) -> NDArray[np.int64]:
     """Number the groups: fitted ones as in the fit, so that its own rows as new data give the same draws."""
     others = np.flatnonzero(fitted < 0)
-    out = fitted.copy()
-    out[others] = size + np.unique(labels[others].astype(str), return_inverse=True)[1]
+    out = np.array(fitted, dtype=np.int64)
+    if len(others):
+        numbers = np.unique(labels[others].astype(str), return_inverse=True)[1]
+        out[others] = size + np.asarray(numbers, dtype=np.int64)
     return out
 
 
@@ -160,7 +162,7 @@ def _trials_of(fit: Fit) -> str | int:
 def _counts(new: NewRows, trials: str | int) -> NDArray[np.int64]:
     n = len(new.X)
     if isinstance(trials, str):
-        values = pd.to_numeric(new.extra[trials], errors="coerce").to_numpy(dtype=np.float64)
+        values = np.asarray(pd.to_numeric(new.extra[trials], errors="coerce"), dtype=np.float64)
     else:
         values = np.full(n, trials, dtype=np.float64)
     wrong = ~np.isfinite(values) | (values < 0) | (values != np.rint(values))
