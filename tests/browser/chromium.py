@@ -7,11 +7,13 @@ Messages are JSON ended by a zero byte: ours go to the browser's file descriptor
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ FLAGS = (
     "--use-mock-keychain",
 )
 PATIENCE = 60.0  # seconds
+# Puts the pipes where the browser looks for them, and becomes the browser.
+LAUNCH = "import os, sys; [os.dup2(int(sys.argv[k]), k + 2) for k in (1, 2)]; os.execvp(sys.argv[3], sys.argv[3:])"
 
 
 def find_browser() -> str | None:
@@ -49,22 +53,30 @@ class Browser:
     def __init__(self, program: str, folder: Path) -> None:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, to_write)]  # out of the way of 3 and 4
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # the sandbox refuses to run as root
-        # The shell puts the pipes where the browser looks for them.
-        words = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", program, *FLAGS, *sandbox]
+        words = [program, *FLAGS, *sandbox, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self._log = open(folder / "chromium.log", "wb")
         self._process = subprocess.Popen(
-            [*words, f"--user-data-dir={folder / 'profile'}", "about:blank"],
-            pass_fds=(to_read, to_write),
+            [sys.executable, "-c", LAUNCH, *map(str, ends), *words],
+            pass_fds=ends,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             env={**os.environ, "HOME": str(folder)},
         )
-        os.close(to_read)
-        os.close(to_write)
+        for end in (to_read, to_write, *ends):
+            os.close(end)
         self._number, self._pending, self._session = 0, b"", ""
         self.events: list[dict[str, Any]] = []
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self) -> None:
+        """Talk to the one page that is open."""
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
