@@ -74,16 +74,14 @@ def test_other_files_are_left_alone(tmp_path):
     assert path.read_text() == "a,b\n1,2\n"
     with pytest.raises(DataError, match="is not a file"):
         open_checkpoint(tmp_path, WORK)
-    with pytest.raises(DataError, match="cannot be written: No such file or directory. Nothing was computed."):
+    with pytest.raises(DataError, match=r"cannot be written: No such file or directory\. Nothing was computed"):
         open_checkpoint(tmp_path / "missing" / "a.ckpt", WORK)
 
 
 def test_a_read_only_place_is_named():
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs a folder that nobody can write, such as /proc")
-    with pytest.raises(
-        DataError, match=r"The checkpoint '/proc/self/a.ckpt' cannot be written: .*Nothing was computed"
-    ):
+    with pytest.raises(DataError, match=r"'/proc/self/a\.ckpt' cannot be written: .*Nothing was computed"):
         open_checkpoint("/proc/self/a.ckpt", WORK)
 
 
@@ -118,7 +116,7 @@ def test_a_lock_of_a_dead_process_is_taken_over_and_others_are_not(tmp_path):
     with open_checkpoint(path, WORK):
         pass
     lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "began": None}))
-    with pytest.raises(DataError, match="process 1 on the computer elsewhere.*if that process has ended, delete"):
+    with pytest.raises(DataError, match=r"process 1 on the computer elsewhere.*if that process has ended, delete"):
         open_checkpoint(path, WORK)
     lock.write_text("?")
     os.utime(lock, (0, 0))

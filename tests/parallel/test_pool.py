@@ -157,7 +157,7 @@ def test_workers_are_read(given, kind, count):
 
 @pytest.mark.parametrize("given", [0, -1, True, "cores", "threads:x", "processes:0", 2.5, [], 10**6])
 def test_workers_that_mean_nothing(given):
-    with pytest.raises(ModelError, match="is not understood. Give a number of threads from 1 to"):
+    with pytest.raises(ModelError, match=r"is not understood\. Give a number of threads from 1 to"):
         read_workers(given)
 
 

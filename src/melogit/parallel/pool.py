@@ -7,6 +7,7 @@ one number that kills its worker is found and costs no other. Answers arrive in 
 from __future__ import annotations
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -17,7 +18,8 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -31,6 +33,7 @@ Done = Callable[[int, Any], None]
 TRIES = 3
 # How many numbers go to a worker at a time: handing over costs little, and what is handed over is lost with the worker.
 PORTION = {"processes": 4, "dask": 16}
+AHEAD = 3  # how many numbers wait for each thread
 PATIENCE = 5.0  # seconds in which a worker process has to end when asked to
 
 
@@ -76,7 +79,7 @@ def run(task: Task, numbers: Sequence[int], workers: Workers, done: Done, *, tim
         )
     if workers.kind == "serial":
         for number in numbers:
-            done(number, task(number))
+            _deliver(done, number, task(number))
     elif workers.kind == "threads":
         _threads(task, numbers, workers.count, done)
     elif workers.kind == "processes":
@@ -94,27 +97,42 @@ def _portions(numbers: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
 
 
 def _threads(task: Task, numbers: Sequence[int], count: int, done: Done) -> None:
-    stop = threading.Event()
-    futures: dict[Future, int] = {}
-
-    def guarded(number: int) -> Any:
-        return None if stop.is_set() else (task(number),)
-
+    left = iter(numbers)
+    busy: dict[Future, int] = {}
     with ThreadPoolExecutor(count, thread_name_prefix="melogit") as pool:
         try:
-            futures.update({pool.submit(guarded, number): number for number in numbers})
-            for future in as_completed(futures):
-                answer = future.result()
-                number = futures.pop(future)
-                done(number, answer[0])
+            while True:
+                for number in itertools.islice(left, AHEAD * count - len(busy)):
+                    busy[pool.submit(task, number)] = number
+                if not busy:
+                    return
+                for future in wait_for_futures(busy, return_when=FIRST_COMPLETED).done:
+                    answer = future.result()
+                    _deliver(done, busy.pop(future), answer)
         except BaseException as error:
-            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, KeyboardInterrupt):
-                for future, number in futures.items():
-                    if future.done() and not future.cancelled() and not future.exception() and future.result():
-                        done(number, future.result()[0])
+                for future, number in busy.items():
+                    if not future.cancelled() and not future.exception():
+                        _deliver(done, number, future.result())
             raise
+
+
+def _deliver(done: Done, number: int, answer: Any) -> None:
+    """Hand over an answer; Ctrl-C waits until that is over, so that it cannot be half done."""
+    pressed = []
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if ours else None
+    if not callable(before):
+        done(number, answer)
+        return
+    signal.signal(signal.SIGINT, lambda *how: pressed.append(how))
+    try:
+        done(number, answer)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        before(*pressed[0])
 
 
 # ------------------------------------------------------------------------------------------------------ processes
@@ -158,7 +176,7 @@ def _processes(task: Task, numbers: Sequence[int], count: int, done: Done, timeo
                     raise answers.error
                 given, hand.numbers, answered = hand.numbers, (), True
                 for number, answer in zip(given, answers, strict=True):
-                    done(number, answer)
+                    _deliver(done, number, answer)
     finally:
         for hand in hands:
             _dismiss(hand)
@@ -292,7 +310,7 @@ def _dask(task: Task, numbers: Sequence[int], client: Any, done: Done) -> None:
                 raise error
             else:
                 for number, answer in zip(portion, future.result(), strict=True):
-                    done(number, answer)
+                    _deliver(done, number, answer)
             future.release()
     finally:
         client.cancel(list(futures), force=True)

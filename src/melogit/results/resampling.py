@@ -279,7 +279,7 @@ class Measured:
         try:
             refit = replace(self.results, fit=fit, design=design, oim=None, posterior=posterior)
             found = _series(self.statistic(refit))
-        except ModelError:
+        except (ModelError, MemoryError):
             raise
         except Exception as error:
             raise ModelError(f"the statistic failed: {type(error).__name__}: {error}") from error
