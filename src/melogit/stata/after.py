@@ -55,7 +55,8 @@ BOOTSTRAP = {
     "bc": "bias-corrected intervals, the default",
     "Normal": "from the standard errors",
     "Percentile": "quantiles of the replicates",
-    "all": "all kinds",
+    "bca": "bias-corrected and accelerated intervals",
+    "all": "all of these",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
 
 from melogit.errors import DataWarning, ModelError, warn
 from melogit.results.resampling import Request, bootstrap
@@ -14,6 +13,7 @@ from melogit.stata.grammar import Command, Option
 from melogit.stata.model import Model, percent
 
 REPS = 50  # Stata's default
+STATAS = ("normal", "percentile", "bc", "bca")  # the kinds that Stata knows, in its order
 
 RESAMPLES_ROWS = (
     "bootstrap without cluster() resamples single rows as if they were independent, which breaks the groups up and "
@@ -127,18 +127,20 @@ def repeated(fit: StataResults, asked: Repetition, seed: int | None) -> StataRes
 
 
 def interval_report(fit: StataResults, command: Command, given: dict[str, Option]) -> str:
-    """``estat bootstrap, bc|normal|percentile|all``: observed values, bias, standard errors, intervals."""
+    """``estat bootstrap, bc|bca|normal|percentile|all``: observed values, bias, standard errors, intervals."""
     if fit.bootstrapped is None:
         raise ModelError(
             "'estat bootstrap' needs a fit with the prefix bootstrap, such as "
             "bootstrap, reps(1000) cluster(group) idcluster(new): melogit y x || new:"
         )
-    chosen = [name for name in ("normal", "percentile", "bc", "all") if name in given]
+    chosen = [name for name in (*STATAS, "all") if name in given]
     if len(chosen) > 1:
         raise command.error(given[chosen[1]].start, f"choose one of {' and '.join(chosen)}; all shows all kinds.")
-    kind = cast(Literal["normal", "percentile", "bc", "all"], chosen[0] if chosen else "bc")
+    kinds = chosen or ["bc"]
+    if kinds == ["all"]:
+        kinds = [kind for kind in STATAS if kind in fit.bootstrapped.kinds]
     return fit.bootstrapped.summary(
-        kind, labels=lambda name: parameter_label(name, fit.fit, fit.wording.labels), level=fit.level
+        kinds, labels=lambda name: parameter_label(name, fit.fit, fit.wording.labels), level=fit.level
     )
 
 

@@ -80,6 +80,7 @@ PREFIXES: Mapping[str, Mapping[str, str]] = {
         "SEED(#)": "start of the random numbers",
         "CLuster(name)": "the variable whose groups are resampled whole",
         "IDCLuster(name)": "a new variable with a number of its own for each resampled group",
+        "bca": "what estat bootstrap, bca needs (it is always there)",
         "NODOTS": "no progress",
         "Level(#)": "confidence level in percent",
     },
