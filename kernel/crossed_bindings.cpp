@@ -127,6 +127,28 @@ int crossed_inverse(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Cons
   });
 }
 
+int64_t side(const Doubles& A) {
+  const auto n = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(A.size()))));
+  check_size(A, n * n, "a square matrix");
+  return n;
+}
+
+bool dense_factor(Doubles A, const std::string& isa) {
+  nb::gil_scoped_release release;
+  return chosen(isa)->dense_factor(A.data(), side(A));
+}
+
+void dense_solve(Doubles L, Doubles x, const std::string& isa) {
+  check_size(x, side(L), "x");
+  chosen(isa)->dense_solve(L.data(), side(L), x.data());
+}
+
+void dense_invert(Doubles L, Doubles scratch, Doubles P, const std::string& isa) {
+  check_size(scratch, side(L) * side(L), "scratch"), check_size(P, side(L) * side(L), "P");
+  nb::gil_scoped_release release;
+  chosen(isa)->dense_invert(L.data(), side(L), scratch.data(), P.data());
+}
+
 }  // namespace
 
 void bind_crossed(nb::module_& m) {
@@ -142,6 +164,9 @@ void bind_crossed(nb::module_& m) {
         nb::arg("x1"), nb::arg("forward"), nb::arg("isa"));
   m.def("crossed_inverse", &crossed_inverse, nb::arg("problem"), nb::arg("A"), nb::arg("L"), nb::arg("T"),
         nb::arg("P"), nb::arg("h"), nb::arg("v"), nb::arg("block"), nb::arg("threads"), nb::arg("isa"));
+  m.def("dense_factor", &dense_factor, nb::arg("A"), nb::arg("isa"));
+  m.def("dense_solve", &dense_solve, nb::arg("L"), nb::arg("x"), nb::arg("isa"));
+  m.def("dense_invert", &dense_invert, nb::arg("L"), nb::arg("scratch"), nb::arg("P"), nb::arg("isa"));
 }
 
 }  // namespace melogit

@@ -78,5 +78,48 @@ static inline void add_matvec_t(const double* A, int n, int k, const double* x, 
     for (int j = 0; j < k; ++j) y[j] += A[i * k + j] * x[i];
 }
 
+// For matrices of some hundred rows, where threads of a linear algebra library cost more than they save. Lower
+// triangles, row-major; every inner loop is a dot product of two rows.
+static inline double dot(const double* a, const double* b, int64_t n) {
+  vd s0 = splat(0), s1 = splat(0);
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) s0 += load(a + i) * load(b + i), s1 += load(a + i + W) * load(b + i + W);
+  double s = hsum(s0 + s1);
+  for (; i < n; ++i) s += a[i] * b[i];
+  return s;
+}
+
+// A = L L' in place; false where A is not positive definite.
+static inline bool dense_factor(double* A, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    double* row = A + i * n;
+    for (int64_t j = 0; j < i; ++j) row[j] = (row[j] - dot(row, A + j * n, j)) / A[j * n + j];
+    const double s = row[i] - dot(row, row, i);
+    if (!(s > 0)) return false;
+    row[i] = sqrt(s);
+  }
+  return true;
+}
+
+// x = (L L')^-1 x
+static inline void dense_solve(const double* L, int64_t n, double* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] = (x[i] - dot(L + i * n, x, i)) / L[i * n + i];
+  for (int64_t i = n - 1; i >= 0; --i) {
+    x[i] /= L[i * n + i];
+    for (int64_t k = 0; k < i; ++k) x[k] -= L[i * n + k] * x[i];
+  }
+}
+
+// P = (L L')^-1, lower triangle; Y (n, n) is scratch and ends as the transpose of L^-1.
+static inline void dense_invert(const double* L, int64_t n, double* Y, double* P) {
+  for (int64_t i = 0; i < n; ++i) {
+    double* y = Y + i * n;
+    y[i] = 1.0 / L[i * n + i];
+    for (int64_t k = i + 1; k < n; ++k) y[k] = -dot(L + k * n + i, y + i, k - i) / L[k * n + k];
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j <= i; ++j) P[i * n + j] = dot(Y + i * n + i, Y + j * n + i, n - i);
+}
+
 }  // namespace MELOGIT_ISA
 }  // namespace melogit

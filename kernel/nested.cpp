@@ -43,7 +43,8 @@ const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,
                        movement,                  fixed_scratch,    fixed_effects,
                        crossed_rows,              crossed_factor,   crossed_schur,
                        crossed_forward,           crossed_backward, crossed_inverse_scratch,
-                       crossed_inverse,           logistic};
+                       crossed_inverse,           dense_factor,     dense_solve,
+                       dense_invert,              logistic};
 
 }  // namespace MELOGIT_ISA
 }  // namespace melogit

@@ -141,6 +141,9 @@ struct Kernels {
   int64_t (*crossed_inverse_scratch)(const CrossedData&);
   void (*crossed_inverse)(const CrossedData&, const CrossedState&, const double* P, int64_t first, int64_t last,
                           double* h, double* v, double* block, double* scratch);
+  bool (*dense_factor)(double* A, int64_t n);
+  void (*dense_solve)(const double* L, int64_t n, double* x);
+  void (*dense_invert)(const double* L, int64_t n, double* scratch, double* P);
   // Speed and accuracy of the vector functions: writes exp(-|x|) and log(1 + exp(-|x|)).
   void (*logistic)(const double* x, int64_t n, double* e, double* l);
 };

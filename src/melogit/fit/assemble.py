@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.design import Design
-from melogit.fit.climb import Summit, posterior
+from melogit.fit.climb import Summit
+from melogit.fit.posterior import Effects
 from melogit.fit.types import Status, TermFit
 from melogit.likelihood.arrange import Nested
+from melogit.likelihood.arrange_crossed import Crossed
 from melogit.likelihood.covariance import lambdas, reported_variances, standard_signs
 from melogit.optimize import Ending
 
 FloatArray = NDArray[np.float64]
+Arranged = Nested | Crossed
 
 # A standard deviation below this, on the scale of the linear predictor, is a variance of zero.
 ZERO_SD = 1e-4
@@ -34,9 +37,9 @@ class Estimates:
     status: Status
 
 
-def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
+def estimates(arranged: Arranged, design: Design, summit: Summit) -> Estimates:
     """Estimates, covariance matrix and status."""
-    p, m, cov = nested.p, nested.m, nested.covariance
+    p, m, cov = arranged.p, arranged.m, arranged.covariance
     x = summit.x.copy()
     x[p:] *= standard_signs(cov, x[p:])
     scaled_values, _ = reported_variances(cov, x[p:])
@@ -49,10 +52,10 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
         for r in np.flatnonzero(zero):
             if cov.reported[r, 0] == level and cov.reported[r, 1] in (i, *([j] if i != j else [])):
                 pinned[t] = True
-    degenerate = _degenerate(nested, design, x[p:], zero)
+    degenerate = _degenerate(arranged, design, x[p:], zero)
     x[p:][pinned & (np.abs(x[p:]) < ZERO_SD)] = 0.0
 
-    user = nested.to_user @ x
+    user = arranged.to_user @ x
     values, jacobian_var = reported_variances(cov, user[p:])
     values[zero] = 0.0
     free = np.concatenate([np.ones(p, dtype=bool), ~pinned])
@@ -60,7 +63,7 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
     signs = np.concatenate([np.ones(p), standard_signs(cov, summit.x[p:])])[free]
     information = information * np.outer(signs, signs)
     inverse, flat_free = _inverse(information)
-    T = nested.to_user[np.ix_(free, free)]
+    T = arranged.to_user[np.ix_(free, free)]
     cov_theta = np.full((p + m, p + m), np.nan)
     cov_theta[np.ix_(free, free)] = T @ inverse @ T.T
     J = np.zeros((p + m, p + m))
@@ -73,7 +76,7 @@ def estimates(nested: Nested, design: Design, summit: Summit) -> Estimates:
     if flat_free.any():
         flat = np.zeros(p + m, dtype=bool)
         flat[np.flatnonzero(free)[flat_free]] = True
-        reach = flat | (np.abs(J) @ flat > 0) | (np.abs(nested.to_user) @ flat > 0)
+        reach = flat | (np.abs(J) @ flat > 0) | (np.abs(arranged.to_user) @ flat > 0)
         reach[p:] &= ~zero
         undefined |= reach
         flat_names = tuple(np.array(names)[flat])
@@ -98,11 +101,11 @@ def _touches(reported: NDArray[np.int64], zero: NDArray[np.bool_]) -> NDArray[np
     return np.array([(int(lv), int(i)) in gone or (int(lv), int(j)) in gone for lv, i, j in reported], dtype=bool)
 
 
-def _degenerate(nested: Nested, design: Design, theta: FloatArray, zero: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _degenerate(arranged: Arranged, design: Design, theta: FloatArray, zero: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Covariances of a block whose correlation matrix is singular though its variances are not zero."""
-    reported = nested.covariance.reported
+    reported = arranged.covariance.reported
     out = np.zeros(len(reported), dtype=bool)
-    for level, (L, term) in enumerate(zip(lambdas(nested.covariance, theta), design.terms, strict=True)):
+    for level, (L, term) in enumerate(zip(lambdas(arranged.covariance, theta), design.terms, strict=True)):
         Sigma = L @ L.T
         for block in term.blocks:
             if block.size == 1 or block.structure not in ("unstructured", "exchangeable"):
@@ -128,27 +131,18 @@ def _inverse(information: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     return inverse, flat
 
 
-def _no_effects(nested: Nested) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
-    sizes = nested.covariance.sizes
-    return [np.empty((0, q)) for q in sizes], [np.empty((0, q, q)) for q in sizes], [np.empty((0, q)) for q in sizes]
-
-
 def term_fits(
-    nested: Nested, design: Design, summit: Summit, found: Estimates, *, effects: bool = True
+    arranged: Arranged, design: Design, summit: Summit, found: Estimates, effects: Effects
 ) -> tuple[TermFit, ...]:
-    """Each grouping factor's variances and the posterior of its effects, in the design's order of groups.
-
-    Without ``effects`` the arrays of the groups are empty.
-    """
-    means, covs, modes = posterior(nested, summit) if effects else _no_effects(nested)
-    user_theta = nested.to_user[nested.p :, nested.p :] @ (summit.x[nested.p :])
-    raw = lambdas(nested.covariance, user_theta)
-    tidy = lambdas(nested.covariance, found.theta)
+    """Each grouping factor's variances and the posterior of its effects (means, covariances, modes of u)."""
+    means, covs, modes = effects
+    user_theta = arranged.to_user[arranged.p :, arranged.p :] @ (summit.x[arranged.p :])
+    raw = lambdas(arranged.covariance, user_theta)
+    tidy = lambdas(arranged.covariance, found.theta)
     out = []
     for level, term in enumerate(design.terms):
-        units = nested.unit_of_code[level] if effects else np.empty(0, dtype=np.int64)
         L = raw[level]
-        b_cov = L @ covs[level][units] @ L.T
+        b_cov = L @ covs[level] @ L.T
         sd = np.sqrt(np.maximum(np.einsum("gii->gi", b_cov), 0.0))
         sizes = np.bincount(term.factor.codes, weights=design.weights, minlength=term.factor.n_levels).astype(
             np.float64
@@ -163,11 +157,11 @@ def term_fits(
                 tidy[level] @ tidy[level].T,
                 tuple(
                     n
-                    for n, (lv, _, _) in zip(nested.covariance.names, nested.covariance.reported, strict=True)
+                    for n, (lv, _, _) in zip(arranged.covariance.names, arranged.covariance.reported, strict=True)
                     if lv == level and n.startswith(prefix)
                 ),
-                means[level][units] @ L.T,
-                modes[level][units] @ L.T,
+                means[level] @ L.T,
+                modes[level] @ L.T,
                 sd,
                 sizes,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +58,14 @@ class Summit:
     x : (p + m,)
     loglik : float
     hessian : (p + m, p + m)
-    nodes : placement to start from at ``x`` (modes, or settled nodes of ``mvaghermite``)
+    nodes : placement to start from at ``x`` (modes, or settled nodes of ``mvaghermite``); of crossed factors, the
+        joint mode and the inverse curvature there
     """
 
     x: FloatArray
     loglik: float
     hessian: FloatArray
-    nodes: kernel.Nodes
+    nodes: Any
     ending: Ending
     by: Integrator
     integration: Integration
@@ -299,54 +301,3 @@ def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, score: Flo
     move = np.abs(jacobian @ (inverse @ score))
     free = se > 1e-12 * np.maximum(np.abs(np.concatenate([user[:p], np.ones(nested.m)])), 1e-300)
     return float(np.max(move[free] / se[free], initial=0.0))
-
-
-def posterior(nested: Nested, summit: Summit) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
-    """Posterior means, covariances and modes of u, per level in the kernel's order of groups.
-
-    For the Laplace approximation the mean is the mode and the covariance the inverse curvature.
-    """
-    x = summit.x
-    _, mode_nodes = likelihood.mode_nodes(nested, x, summit.nodes)
-    modes = [m for m, _, _ in mode_nodes]
-    if summit.by.method == "laplace":
-        return modes, _chain_covariances(nested, mode_nodes), modes
-    start = summit.nodes if summit.by.method == "mvaghermite" else mode_nodes
-    grid = place(nested, summit.by, x, start)
-    if grid is not None:
-        found = likelihood.evaluate(
-            nested,
-            x,
-            grid.rules,
-            grid.nodes,
-            score=False,
-            information=False,
-            moments=True,
-            ranged=summit.by.method == "trapezoid",
-        ).evaluation
-        if found.means is not None and found.covs is not None and np.isfinite(found.loglik):
-            return found.means, found.covs, modes
-    return modes, _chain_covariances(nested, mode_nodes), modes
-
-
-def _chain_covariances(nested: Nested, nodes: kernel.Nodes) -> list[FloatArray]:
-    """Covariance of each group's own effects under the Gaussian chain u_own = m + K (u_above - m_above) + C z."""
-    out: list[FloatArray] = []
-    joint: FloatArray | None = None  # covariance of all effects down to the level above, per group there
-    for level, (_, K, C) in enumerate(nodes):
-        own = C @ C.transpose(0, 2, 1)
-        if joint is None:
-            joint = own
-        else:
-            above = joint[nested.parents[level]]
-            cross = K @ above
-            own = own + cross @ K.transpose(0, 2, 1)
-            joint = np.concatenate(
-                [
-                    np.concatenate([above, cross.transpose(0, 2, 1)], axis=2),
-                    np.concatenate([cross, own], axis=2),
-                ],
-                axis=1,
-            )
-        out.append(own)
-    return out

@@ -20,14 +20,18 @@ from melogit.errors import (
 )
 from melogit.fit import messages
 from melogit.fit.assemble import Estimates, estimates, term_fits
-from melogit.fit.climb import climb
-from melogit.fit.identify import unidentified
+from melogit.fit.climb import Summit, climb
+from melogit.fit.climb_crossed import climb_crossed
+from melogit.fit.identify import coinciding, unidentified
+from melogit.fit.posterior import Effects, crossed_posterior, no_effects, posterior
 from melogit.fit.separation import Separation, find_separation
 from melogit.fit.settings import Settings
-from melogit.fit.start import NO_LOGISTIC, fit_logistic, reached_safely
+from melogit.fit.start import NO_LOGISTIC, PlainLikelihood, fit_logistic, reached_safely
 from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
-from melogit.likelihood.arrange import arrange
-from melogit.optimize import Ending
+from melogit.likelihood import crossed as crossed_likelihood
+from melogit.likelihood import nested as nested_likelihood
+from melogit.likelihood.arrange import Nested, arrange
+from melogit.likelihood.arrange_crossed import Crossed, arrange_crossed
 
 # A rule that the user chose is called inaccurate when doubling its points moves an estimate by more standard errors
 # than this, or the log-likelihood by more than its fellow (reference: RELIABILITY row 1).
@@ -36,20 +40,18 @@ WARN_LOGLIK = 0.01
 
 
 def fit_design(design: Design, settings: Settings) -> Fit:
-    """Fit a nested mixed-effects logistic model by maximum likelihood.
+    """Fit a mixed-effects logistic model by maximum likelihood: nested factors by quadrature, crossed by Laplace.
 
     Raises
     ------
     ModelError
-        Grouping factors cross each other; a predictor separates the response completely; an option does not fit.
+        Two grouping factors are the same; a predictor separates the response completely; an option does not fit.
 
     Warns
     -----
     BoundaryWarning, SeparationWarning, ConvergenceWarning, IntegrationWarning
     """
     began = time.perf_counter()
-    if not design.nested:
-        raise ModelError(messages.crossed([t.factor.name for t in design.terms]))
     trace: list[TraceRow] = []
 
     def log(row: TraceRow) -> None:
@@ -57,38 +59,37 @@ def fit_design(design: Design, settings: Settings) -> Fit:
         if settings.progress is not None:
             settings.progress(row)
 
-    nested = arrange(design, threads=settings.threads)
-    confounded = unidentified(nested.covariance, design)
+    arranged = _arranged(design, settings)
+    confounded = unidentified(arranged.covariance, design)
     if confounded:
         raise ModelError(messages.not_identified(confounded))
-    if settings.start is not None and settings.lean:
-        summit = climb(nested, settings, NO_LOGISTIC, log)
-        if not reached_safely(nested, summit):
-            return fit_design(design, replace(settings, start=None))
-        logistic = NO_LOGISTIC
+    logistic = NO_LOGISTIC
+    if settings.start is None or not settings.lean:
+        logistic = fit_logistic(_plain_likelihood(arranged), arranged.X, log, settings.max_iterations)
+        separation = find_separation(design) if logistic.suspicious else None
+        if separation is not None:
+            return _fit_limit(design, replace(settings, start=None), separation)
+    if isinstance(arranged, Nested):
+        summit = climb(arranged, settings, logistic, log)
     else:
-        logistic = fit_logistic(nested, log, settings.max_iterations)
-        if logistic.suspicious:
-            separation = find_separation(design)
-            if separation is not None:
-                return _fit_limit(design, replace(settings, start=None), separation)
-        summit = climb(nested, settings, logistic, log)
-        if settings.start is not None and summit.ending is not Ending.CONVERGED:
-            return fit_design(design, replace(settings, start=None))
-    found = estimates(nested, design, summit)
-    size = nested.problem.n_rows / nested.problem.n_units[-1]
-    said = _warn(found, summit.integration, trace, size, checked=not settings.lean or summit.integration.automatic)
+        summit = climb_crossed(arranged, settings, logistic, log)
+    if settings.start is not None and not reached_safely(arranged.X, summit):
+        return fit_design(design, replace(settings, start=None))
+    found = estimates(arranged, design, summit)
+    size = design.n_rows / max(t.factor.n_levels for t in design.terms)
+    checked = not settings.lean or summit.integration.automatic
+    said = _warn(found, summit.integration, trace, size, checked=checked)
     return Fit(
-        names=(*design.x_names, *nested.covariance.names),
-        n_fixed=nested.p,
+        names=(*design.x_names, *arranged.covariance.names),
+        n_fixed=arranged.p,
         params=found.params,
         cov=found.cov,
         # With every variance at 0 the two models are one; rounding must not tell them apart.
-        loglik=logistic.loglik if len(found.zero) == nested.m and np.isfinite(logistic.loglik) else summit.loglik,
+        loglik=logistic.loglik if len(found.zero) == arranged.m and np.isfinite(logistic.loglik) else summit.loglik,
         loglik_fixed_only=logistic.loglik,
-        df_model=nested.p + nested.m,
+        df_model=arranged.p + arranged.m,
         n_obs=float(design.weights[design.trials > 0].sum()),
-        terms=term_fits(nested, design, summit, found, effects=not settings.lean),
+        terms=term_fits(arranged, design, summit, found, _effects(arranged, settings, summit)),
         status=found.status,
         trace=tuple(trace),
         integration=summit.integration,
@@ -98,6 +99,31 @@ def fit_design(design: Design, settings: Settings) -> Fit:
         cov_theta=found.cov_theta,
         seconds=time.perf_counter() - began,
     )
+
+
+def _arranged(design: Design, settings: Settings) -> Nested | Crossed:
+    """The data in the layout of the engine that fits them: quadrature where groups are nested, else joint modes."""
+    if design.nested:
+        return arrange(design, threads=settings.threads)
+    names = [t.factor.name for t in design.terms]
+    alike = coinciding(design)
+    if alike:
+        raise ModelError(messages.coincide(alike))
+    if settings.method not in (None, "laplace") or settings.intpoints not in ("auto", 1):
+        raise ModelError(messages.no_grid_for_crossed(names, settings.method, settings.intpoints))
+    return arrange_crossed(design, threads=settings.threads)
+
+
+def _plain_likelihood(arranged: Nested | Crossed) -> PlainLikelihood:
+    if isinstance(arranged, Nested):
+        return lambda beta: nested_likelihood.without_effects(arranged, beta)
+    return lambda beta: crossed_likelihood.without_effects(arranged, beta)
+
+
+def _effects(arranged: Nested | Crossed, settings: Settings, summit: Summit) -> Effects:
+    if settings.lean:
+        return no_effects(arranged.covariance.sizes)
+    return posterior(arranged, summit) if isinstance(arranged, Nested) else crossed_posterior(arranged, summit)
 
 
 def _warn(

@@ -43,3 +43,15 @@ def unidentified(covariance: CovarianceMap, design: Design) -> tuple[str, ...]:
         for k in np.flatnonzero(eigen < 1e-10):
             names += [covariance.names[mine[r]] for r in np.flatnonzero(np.abs(basis[:, k]) > 1e-3)]
     return tuple(dict.fromkeys(names))
+
+
+def coinciding(design: Design) -> tuple[str, ...]:
+    """Names of two factors that make the same groups and share a random effect; empty where there are none."""
+    for k, upper in enumerate(design.terms):
+        for lower in design.terms[k + 1 :]:
+            a, b = upper.factor, lower.factor
+            if a.n_levels != b.n_levels or not set(upper.names) & set(lower.names):
+                continue
+            if len(np.unique(a.codes.astype(np.int64) * b.n_levels + b.codes)) == a.n_levels:
+                return (a.name, b.name)
+    return ()

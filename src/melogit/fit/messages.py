@@ -128,10 +128,20 @@ def completely_separated(names: Sequence[str], response: str) -> str:
     )
 
 
-def crossed(names: Sequence[str]) -> str:
-    """Grouping factors that are not nested, as written."""
+def coincide(names: Sequence[str]) -> str:
+    """Two grouping factors with the same groups."""
     return (
-        f"The grouping factors {listed(names)} cross each other: groups of one meet several groups of the other. This "
-        f"version fits nested groups only. If ids of '{names[-1]}' are used again in every '{names[0]}', write "
-        f"(1 | {'/'.join(names)})."
+        f"The grouping factors {listed(names)} have the same groups under different names, so the data cannot tell "
+        "their random effects apart. Keep one of them."
+    )
+
+
+def no_grid_for_crossed(names: Sequence[str], method: str | None, points: object) -> str:
+    """Quadrature was asked for where groups cross."""
+    asked = f"method={method!r}" if method is not None else f"intpoints={points!r}"
+    return (
+        f"The grouping factors {listed(names)} cross each other (groups of one meet several groups of the other), so "
+        f"the integral does not fall apart into small ones that {asked} could take by quadrature. Leave {asked} out: "
+        "the Laplace approximation is used, with an estimate of its error. If ids of "
+        f"'{names[-1]}' are used again in every '{names[0]}', the groups are nested: write (1 | {'/'.join(names)})."
     )

@@ -47,25 +47,28 @@ class Logistic:
 NO_LOGISTIC = Logistic(np.zeros(0), np.nan, False)
 
 
-def reached_safely(nested: Nested, summit: Summit) -> bool:
+def reached_safely(X: FloatArray, summit: Summit) -> bool:
     """A maximum with no fitted probability so extreme that separation is to be looked for."""
-    extreme = float(np.max(np.abs(nested.X @ summit.x[: nested.p]), initial=0.0)) > SUSPICIOUS_ETA
+    extreme = float(np.max(np.abs(X @ summit.x[: X.shape[1]]), initial=0.0)) > SUSPICIOUS_ETA
     return summit.ending is Ending.CONVERGED and not extreme
 
 
-def given_start(nested: Nested, start: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, Placed]:
-    """The start that the settings give, in the scale of the search, with the modes there.
+def in_search_scale(start: tuple[FloatArray, FloatArray], to_user: FloatArray, covariance: CovarianceMap) -> FloatArray:
+    """(beta, theta) in the user's units -> (p + m,), with no standard deviation at 0, where the likelihood is flat."""
+    x = np.asarray(np.linalg.solve(to_user, np.concatenate(start)), dtype=np.float64)
+    theta = x[len(x) - covariance.m :]
+    theta[standard_deviations(covariance) & (np.abs(theta) < LEAST_SD)] = LEAST_SD
+    return x
 
-    A standard deviation of 0 would stay 0 (the likelihood is even in it), so it begins a little above.
-    """
-    x = np.asarray(np.linalg.solve(nested.to_user, np.concatenate(start)), dtype=np.float64)
-    theta = x[nested.p :]
-    theta[_standard_deviations(nested.covariance) & (np.abs(theta) < LEAST_SD)] = LEAST_SD
+
+def given_start(nested: Nested, start: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, Placed]:
+    """The start that the settings give, in the scale of the search, with the modes there."""
+    x = in_search_scale(start, nested.to_user, nested.covariance)
     ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True), tolerance=1e-6)
     return x, Placed(nodes if ok else kernel.new_nodes(nested.problem, spread=True))
 
 
-def _standard_deviations(covariance: CovarianceMap) -> NDArray[np.bool_]:
+def standard_deviations(covariance: CovarianceMap) -> NDArray[np.bool_]:
     """Which thetas are on the diagonal of a Lambda, and only there or in the common part of an exchangeable one."""
     entries = covariance.entries
     diagonal = (covariance.basis.T @ (entries[:, 1] == entries[:, 2]).astype(float)) > 0
@@ -75,14 +78,20 @@ def _standard_deviations(covariance: CovarianceMap) -> NDArray[np.bool_]:
     return diagonal & ~exchangeable_off
 
 
-def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations: int) -> Logistic:
-    """Maximise the likelihood with all variances 0, by a kernel of its own."""
-    p = nested.p
+# beta -> finite?, log-likelihood, score, Hessian of the model without random effects
+PlainLikelihood = Callable[[FloatArray], tuple[bool, float, FloatArray, FloatArray]]
+
+
+def fit_logistic(
+    plain: PlainLikelihood, X: FloatArray, log: Callable[[TraceRow], None], max_iterations: int
+) -> Logistic:
+    """Maximise the likelihood with all variances 0; ``X`` (n, p) are the scaled predictors."""
+    p = X.shape[1]
     began = time.perf_counter()
 
     def at(beta: FloatArray, _: object) -> Iterate:
-        ok, loglik, score, hessian = kernel.fixed_effects(nested.problem, likelihood.linear_predictor(nested, beta), p)
-        return Iterate(beta, loglik + nested.constant, score, hessian, ok=ok)
+        ok, loglik, score, hessian = plain(beta)
+        return Iterate(beta, loglik, score, hessian, ok=ok)
 
     def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
         log(TraceRow("fixed", k, it.value, decrement, step, time.perf_counter() - began))
@@ -91,7 +100,7 @@ def fit_logistic(nested: Nested, log: Callable[[TraceRow], None], max_iterations
         return Logistic(np.zeros(0), at(np.zeros(0), None).value, False)
     best = maximise(at, at(np.zeros(p), None), watch=watch, radius=5.0, max_iterations=max_iterations)
     beta = best.at.x + best.polish
-    extreme = float(np.max(np.abs(nested.X @ beta), initial=0.0)) > SUSPICIOUS_ETA
+    extreme = float(np.max(np.abs(X @ beta), initial=0.0)) > SUSPICIOUS_ETA
     return Logistic(beta, best.at.value, extreme or best.ending is not Ending.CONVERGED)
 
 
@@ -101,7 +110,7 @@ def starting_point(
     """The best of a small grid over the variances, with the fixed effects scaled to match."""
     began = time.perf_counter()
     sizes = nested.covariance.sizes
-    deviations = _standard_deviations(nested.covariance)
+    deviations = standard_deviations(nested.covariance)
     best: tuple[float, FloatArray, int, Placed] | None = None
     fresh = kernel.new_nodes(nested.problem, spread=True)
     quick = Integrator("curvature", by.points) if by.method != "ghermite" else by

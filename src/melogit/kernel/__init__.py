@@ -26,6 +26,7 @@ from melogit.kernel.crossed_calls import (
     crossed_rows,
     crossed_sweep,
 )
+from melogit.kernel.dense import factor_dense, invert_dense, solve_dense
 
 __all__ = [
     "SLACK",
@@ -42,12 +43,15 @@ __all__ = [
     "crossed_rows",
     "crossed_sweep",
     "evaluate",
+    "factor_dense",
     "fixed_effects",
     "instruction_sets",
+    "invert_dense",
     "logistic",
     "memory",
     "modes",
     "movement",
     "new_nodes",
     "problem",
+    "solve_dense",
 ]

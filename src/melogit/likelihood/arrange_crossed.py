@@ -49,6 +49,8 @@ class Crossed:
         First effect of each term of the rest; 0 for the eliminated one.
     Z : per term, (n, q_l)
         Scaled, sorted covariates of the effects.
+    levels : per term
+        Groups.
     at : per term
         First of its loadings.
     entry_columns : per entry of all Lambda, (covariate or None for the constant, loading)
@@ -68,6 +70,7 @@ class Crossed:
     column: NDArray[np.int32]
     starts: tuple[int, ...]
     Z: tuple[FloatArray, ...]
+    levels: tuple[int, ...]
     at: tuple[int, ...]
     entry_columns: tuple[tuple[FloatArray | None, int], ...]
 
@@ -169,6 +172,7 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
         column,
         tuple(starts),
         Z,
+        tuple(t.factor.n_levels for t in design.terms),
         tuple(at),
         _entry_columns(covariance, Z, at),
     )

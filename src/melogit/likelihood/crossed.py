@@ -21,16 +21,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_lapack_funcs
 
 from melogit import kernel
 from melogit.likelihood.arrange_crossed import Crossed, loadings
 
 FloatArray = NDArray[np.float64]
-_factor, _solve, _invert = get_lapack_funcs(("potrf", "potrs", "potri"), dtype=np.float64)
 
 # Newton decrement (squared distance from the mode in posterior standard deviations) at which a mode is found.
-MODE_TOLERANCE = 1e-18
+MODE_TOLERANCE = 1e-22
 # A step by an old factor that leaves more than this share of the decrement calls for a new factor.
 CHORD_SHARE = 1e-3
 MOST_STEPS = 200
@@ -38,7 +36,7 @@ MOST_STEPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Curvature:
-    """Cholesky factor of M at some effects: the kernel's part and that of the rest (Fortran order, upper)."""
+    """Cholesky factor of M at some effects: the kernel's part and that of the rest (lower triangle)."""
 
     factor: kernel.Factor
     rest: FloatArray
@@ -70,7 +68,7 @@ class LaplacePoint:
 
 @dataclass(frozen=True, slots=True)
 class Inverse:
-    """What is kept of M^-1: the groups' blocks (G, q, q) and that of the rest (N, N; Fortran order, upper triangle)."""
+    """What is kept of M^-1: the groups' blocks (G, q, q) and that of the rest (N, N), lower triangle."""
 
     block: FloatArray
     rest: FloatArray = field(repr=False)
@@ -79,6 +77,15 @@ class Inverse:
 def linear_predictor(crossed: Crossed, beta: FloatArray) -> FloatArray:
     """Offset + X beta."""
     return crossed.offset + crossed.X @ beta
+
+
+def without_effects(crossed: Crossed, beta: FloatArray) -> tuple[bool, float, FloatArray, FloatArray]:
+    """The model without random effects: finite or not, log-likelihood, score (p,) and Hessian (p, p)."""
+    problem, X = crossed.problem, crossed.X
+    A = np.zeros((problem.n_rows, problem.q + problem.r))
+    u0, u1 = np.zeros((problem.groups, problem.q)), np.zeros(problem.rest)
+    rows = kernel.crossed_rows(problem, A, linear_predictor(crossed, beta), u0, u1)
+    return rows.ok, rows.loglik + crossed.constant, X.T @ rows.residual, -(X.T * rows.weight) @ X
 
 
 def find_mode(
@@ -157,9 +164,8 @@ def curve(problem: kernel.CrossedProblem, A: FloatArray, weight: FloatArray) -> 
     factor = kernel.crossed_factor(problem, A, weight)
     if not factor.ok:
         return None
-    # The lower triangle in C order is the upper one in Fortran order; LAPACK works in place.
-    rest, status = _factor(factor.schur.T, lower=0, clean=0, overwrite_a=1) if problem.rest else (factor.schur, 0)
-    if status != 0:
+    rest = factor.schur
+    if not kernel.factor_dense(rest, problem.isa):
         return None
     logdet = factor.logdet + 2 * float(np.log(np.diagonal(rest)).sum())
     return Curvature(factor, rest, logdet, A)
@@ -171,8 +177,7 @@ def solve(
     """M^-1 b."""
     x0, x1 = b0.copy(), b1.copy()
     kernel.crossed_sweep(problem, curvature.A, curvature.factor, x0, x1, forward=True)
-    if problem.rest:
-        x1 = _solve(curvature.rest, x1, lower=0)[0]
+    x1 = kernel.solve_dense(curvature.rest, x1, problem.isa)
     kernel.crossed_sweep(problem, curvature.A, curvature.factor, x0, x1, forward=False)
     return x0, x1
 
@@ -201,10 +206,8 @@ def laplace(
 def invert(crossed: Crossed, mode: Mode) -> tuple[FloatArray, FloatArray, Inverse]:
     """``h`` and ``v`` of every row (see ``kernel.crossed_inverse``) and the blocks of the inverse."""
     curvature = mode.curvature
-    P = curvature.rest
-    if crossed.problem.rest:
-        P = _invert(curvature.rest.copy(order="F"), lower=0, overwrite_c=1)[0]
-    h, v, block = kernel.crossed_inverse(crossed.problem, curvature.A, curvature.factor, P.T)
+    P = kernel.invert_dense(curvature.rest, crossed.problem.isa)
+    h, v, block = kernel.crossed_inverse(crossed.problem, curvature.A, curvature.factor, P)
     return h, v, Inverse(block, P)
 
 

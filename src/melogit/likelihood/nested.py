@@ -66,6 +66,12 @@ def linear_predictor(nested: Nested, beta: FloatArray) -> FloatArray:
     return eta
 
 
+def without_effects(nested: Nested, beta: FloatArray) -> tuple[bool, float, FloatArray, FloatArray]:
+    """The model without random effects: finite or not, log-likelihood, score (p,) and Hessian (p, p)."""
+    found = kernel.fixed_effects(nested.problem, linear_predictor(nested, beta), nested.p)
+    return found[0], found[1] + nested.constant, found[2], found[3]
+
+
 def hermite_rules(nested: Nested, points: tuple[int, ...]) -> list[Rule]:
     """Gauss-Hermite rules, ``points`` per dimension at each level."""
     return [gauss_hermite(k, q) for k, q in zip(points, nested.problem.n_effects, strict=True)]
