@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,8 +100,9 @@ def _clustering(context: Context, icc: float, p: float) -> Doubt | None:
     lowest = design.terms[-1].factor
     per_group = float(design.weights.sum()) / lowest.n_levels
     wording = context.fit.wording
-    plain = wording.formula.split("+ (")[0].rstrip()
+    plain = re.sub(r"\s*\+?\s*\([^()|]*\|[^()]*\)", "", wording.formula)
     code = f"import statsmodels.formula.api as smf\nsmf.logit({plain!r}, data).fit().summary()"
+    code = code if wording.event is None else ""  # statsmodels wants the response as 0 and 1
     if per_group < ROWS_PER_GROUP and (design.trials <= 1).all():
         return Doubt(
             f"There are {cell(per_group)} rows per group of {lowest.name}: with about one row each, the variance "

@@ -223,7 +223,8 @@ def _check_identified(terms: Sequence[RandomTerm], trials: FloatArray, weights: 
         if term.factor.n_levels == rows.n_used:
             raise DataError(
                 f"'{term.factor.name}' has {rows.n_used:,} groups in {rows.n_used:,} rows: a random intercept per row "
-                "of a 0/1 response is not identified. Group by something that repeats."
+                "of a 0/1 response is not identified. Group by something that repeats; for independent rows, plain "
+                "logistic regression is the method (statsmodels' Logit)."
             )
 
 

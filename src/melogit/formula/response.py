@@ -15,6 +15,21 @@ from melogit.formula.rows import Rows
 
 FloatArray = NDArray[np.float64]
 
+# Which method a response is for that this one is not.
+CONTINUOUS = (
+    "A response on a continuous scale is for a linear mixed model (statsmodels' MixedLM, R's lme4::lmer), or cut it at "
+    "a value that matters: data['high'] = data[...] > ..."
+)
+SEVERAL = (
+    "Values in order (mild, moderate, severe) are for an ordinal mixed model (R's ordinal::clmm), those without order "
+    "for a multinomial one (R's mclogit::mblogit)."
+)
+COUNTED = (
+    "Counts without a number of trials are for a Poisson or negative binomial mixed model (R's glmmTMB), a continuous "
+    "scale for a linear one (statsmodels' MixedLM, R's lme4::lmer)."
+)
+MOST_CLASSES = 10  # more different whole numbers than this are counts or a scale, not classes
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -154,7 +169,8 @@ def _second_of_two(values: pd.Series, name: str) -> tuple[FloatArray, str | None
     if len(levels) != 2:
         raise DataError(
             f"The response '{name}' must have two values; it has {_count(len(levels))} ({_listed(levels)}). "
-            f"Name the one that is the event, such as event={label(levels[-1])!r}; all others count as 0."
+            f"Name the one that is the event, such as event={label(levels[-1])!r}; all others count as 0. "
+            f"{SEVERAL}"
         )
     chosen = label(levels[1])
     coded = {label(level) for level in levels} == {"0", "1"}
@@ -188,7 +204,10 @@ def _check_coded(y: FloatArray, name: str, rows: Rows) -> None:
                 f"The response '{name}' holds proportions ({rows.name(i)}: {y[i]:.6g}) without their numbers of "
                 "trials. Give trials=, a column name or a number."
             )
-        raise DataError(f"{rows.name(i)}: {name} = {y[i]:.6g} is not 0 or 1. Correct it; for proportions give trials=.")
+        hint = f" {CONTINUOUS}" if wrong.mean() > 0.5 else ""
+        raise DataError(
+            f"{rows.name(i)}: {name} = {y[i]:.6g} is not 0 or 1. Correct it; for proportions give trials=.{hint}"
+        )
     if len(distinct) == 2:
         raise DataError(
             f"The response '{name}' has values {{{shown}}}; expected 0/1, booleans or two named levels. "
@@ -198,7 +217,7 @@ def _check_coded(y: FloatArray, name: str, rows: Rows) -> None:
     raise DataError(
         f"The response '{name}' must have two values; it has {_count(len(distinct))} ({shown}). Recode it, use "
         f"event= to say which value is the event, or drop the {count:,} row{'s' if count > 1 else ''} with {last:g}. "
-        "For counts of successes give trials=."
+        f"For counts of successes give trials=. {SEVERAL if len(distinct) <= MOST_CLASSES else COUNTED}"
     )
 
 
