@@ -6,9 +6,11 @@ import argparse
 from typing import NoReturn
 
 from melogit.api import METHODS
+from melogit.cli.power import add_power, workers
 from melogit.diagnostics.diagnose import all_checks
-from melogit.cli.power import add_power
 from melogit.errors import ModelError
+from melogit.inference.drawing import SCHEMES
+from melogit.inference.intervals import KINDS
 
 EXIT_CODES = "Exit codes: 0 all well, 2 bad input, 3 the fit did not converge, 130 interrupted."
 
@@ -69,6 +71,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"melogit {version}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     add_fit(commands)
+    add_bootstrap(commands)
     add_diagnose(commands)
     add_describe(commands)
     add_power(commands)
@@ -183,6 +186,55 @@ def add_diagnose(commands: argparse._SubParsersAction) -> None:
     talk = output.add_mutually_exclusive_group()
     talk.add_argument("--log", action="store_true", help="show every iteration and every step (on standard error)")
     talk.add_argument("--quiet", action="store_true", help="no text and no progress; warnings and errors only")
+
+
+BOOTSTRAP_EXAMPLES = (
+    """examples:
+  melogit bootstrap hospital "remission ~ Age + CancerStage + (1 | DID)" --intpoints 7 --reps 1000 --seed 1
+  melogit bootstrap patients.csv "remission ~ IL6 + (1 | DID)" --seed 1 --kind bca --checkpoint boot.ckpt
+  melogit bootstrap pupils.dta "melogit pass hours || school:" --resample weights --kind all
+
+A run that was killed or interrupted goes on where it was by the same command, if it had a --checkpoint.
+"""
+    + EXIT_CODES
+)
+
+
+def add_bootstrap(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit bootstrap``."""
+    command = commands.add_parser(
+        "bootstrap",
+        help="standard errors and intervals by fitting anew to samples",
+        epilog=BOOTSTRAP_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_model(command)
+    samples = command.add_argument_group("samples")
+    samples.add_argument("--reps", type=int, default=1000, metavar="N", help="number of samples (default 1000)")
+    samples.add_argument(
+        "--resample",
+        choices=SCHEMES,
+        default="cluster",
+        help="what is drawn: whole top-level groups (default), groups and rows stage by stage, simulated responses, "
+        "single rows (never for inference), random weights on groups",
+    )
+    samples.add_argument(
+        "--group", metavar="GROUP", nargs="+", help="draw the groups of this level; with stagewise: of these"
+    )
+    samples.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same numbers")
+    work = command.add_argument_group("work")
+    work.add_argument("--workers", type=workers, metavar="N", help="threads, or processes:N; no number depends on it")
+    work.add_argument("--timeout", type=float, metavar="SECONDS", help="most that a replicate may take in a process")
+    work.add_argument("--checkpoint", metavar="FILE", help="keep finished replicates here, and go on from there")
+    output = command.add_argument_group("output")
+    output.add_argument("--kind", choices=(*KINDS, "all"), help="interval, in the table of Stata's estat bootstrap")
+    output.add_argument("--or", dest="odds_ratios", action="store_true", help="odds ratios in place of coefficients")
+    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="tables as JSON; alone: to the screen")
+    output.add_argument("--replicates", metavar="FILE", help="the replicates as a .csv file")
+    talk = output.add_mutually_exclusive_group()
+    talk.add_argument("--log", action="store_true", help="show every iteration and a bar (on standard error)")
+    talk.add_argument("--quiet", action="store_true", help="no table and no progress; warnings and errors only")
 
 
 def add_describe(commands: argparse._SubParsersAction) -> None:

@@ -17,7 +17,7 @@ KIND_NOTES = {
     "basic": "basic: quantiles of the replicates, reflected at the observed value",
     "percentile": "percentile: quantiles of the replicates",
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
-    "bca": "bias-corrected and accelerated quantiles; . likewise",
+    "bca": "bias-corrected and accelerated quantiles; . where all replicates lie on one side of the observed value",
     "studentized": "studentized: by each replicate's own standard error, variances on the log scale; . where too many "
     "replicates have none",
 }
