@@ -52,7 +52,7 @@ def test_files(run, fit, tmp_path):
     boot = fit.bootstrap(6, seed=4, resample="weights")
     table, replicates = tmp_path / "boot.json", tmp_path / "replicates.csv"
     more = ("--reps", 6, "--seed", 4, "--resample", "weights", "--quiet")
-    code, out, err = run(*MODEL, *more, "--json", table, "--replicates", replicates)
+    code, out, _ = run(*MODEL, *more, "--json", table, "--replicates", replicates)
     assert (code, out) == (0, "")
     content = json.loads(table.read_text())
     assert (content["seed"], content["done"], content["failed"], content["resample"]) == (4, 6, [], "weights")
