@@ -36,7 +36,7 @@ SHAPES = [
 
 def engine(design: Design, beta, Lambdas, *, threads=1, isa="", score=True):
     crossed = arrange_crossed(design, threads=threads, isa=isa)
-    x = np.linalg.solve(crossed.to_user, parameters(design, beta, Lambdas))
+    x = np.asarray(np.linalg.solve(crossed.to_user, parameters(design, beta, Lambdas)), dtype=np.float64)
     u0, u1 = np.zeros((crossed.problem.groups, crossed.problem.q)), np.zeros(crossed.problem.rest)
     return crossed, x, laplace(crossed, x, u0, u1, score=score)
 

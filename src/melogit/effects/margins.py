@@ -221,6 +221,8 @@ def _all_loadings(
 
 def _loading(weights: Sequence[FloatArray], posterior: Posterior) -> FloatArray:
     """Coefficients on independent standard normals whose sum of squares is the posterior variance of the margin."""
+    if posterior.joint is not None:
+        return posterior.joint.whiten([w @ part.Lambda for w, part in zip(weights, posterior, strict=True)])
     sizes = [part.mean.shape[1] for part in posterior]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     below: FloatArray | None = None  # (G, effects of this level and above): weight of each u from the levels below

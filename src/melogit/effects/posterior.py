@@ -9,63 +9,23 @@ ibid. 93, 262-272).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from melogit import kernel
 from melogit.design import Design
+from melogit.effects.crossed import crossed_posterior
+from melogit.effects.levels import Level, Posterior, slopes_by_differences
 from melogit.fit.integrate import Integrator, evaluate_on, place
 from melogit.fit.types import Fit
 from melogit.kernel import Nodes
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested, arrange
-from melogit.likelihood.covariance import lambdas, reported_variances
+from melogit.likelihood.covariance import lambdas
 
 FloatArray = NDArray[np.float64]
 
 MIN_POINTS = {1: 15, 2: 9}  # by number of dimensions; 7 beyond
-DIFFERENCE = 1e-4  # step of the derivatives in the parameters, in standard errors
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """The posterior of the effects of one grouping factor.
-
-    Attributes
-    ----------
-    mean : (G, q)
-        Of b.
-    mode : (G, q)
-    K : (G, q, d)
-        Regression of u on the effects of all levels above.
-    C : (G, q, q)
-        Root of the covariance of u given those above.
-    Lambda : (q, q)
-        b = Lambda u.
-    parent : (G,)
-        The group of the level above; zeros at the top; -1 where that is not remembered.
-    slope : (G, q, p + m) or None
-        Derivative of the mean in the parameters.
-    """
-
-    mean: FloatArray
-    mode: FloatArray
-    K: FloatArray
-    C: FloatArray
-    Lambda: FloatArray
-    parent: NDArray[np.int64]
-    slope: FloatArray | None
-
-    @property
-    def covariance(self) -> FloatArray:
-        """Covariance of b given the levels above, (G, q, q)."""
-        root = self.Lambda @ self.C
-        return root @ root.transpose(0, 2, 1)
-
-
-Posterior = tuple[Level, ...]
 
 
 def _moments(nested: Nested, x: FloatArray, method: str, points: tuple[int, ...], start: Nodes) -> tuple[Nodes, Nodes]:
@@ -101,6 +61,8 @@ def find_posterior(design: Design, fit: Fit, *, slopes: bool = True) -> Posterio
     slopes : bool
         Also the derivative in the parameters, by central differences (two passes for each parameter).
     """
+    if not design.nested:
+        return crossed_posterior(design, fit, slopes=slopes)
     nested = arrange(design)
     p = nested.p
     user = np.concatenate([fit.params[:p], fit.theta])
@@ -113,7 +75,11 @@ def find_posterior(design: Design, fit: Fit, *, slopes: bool = True) -> Posterio
     chain, modes = at(user, kernel.new_nodes(nested.problem, spread=True))
     Lambda = lambdas(nested.covariance, fit.theta)
     # b = Lambda u holds in the user's units and in the scaled ones with the same u.
-    slope = _slopes(nested, fit, user, at, modes, Lambda) if slopes else [None] * len(Lambda)
+    slope = (
+        slopes_by_differences(nested.covariance, fit, lambda value: [u for u, _, _ in at(value, modes)[0]])
+        if slopes
+        else [None] * len(Lambda)
+    )
     out = []
     for level, (m, K, C) in enumerate(chain):
         units = nested.unit_of_code[level]
@@ -133,28 +99,7 @@ def find_posterior(design: Design, fit: Fit, *, slopes: bool = True) -> Posterio
                 None if found is None else found[units],
             )
         )
-    return tuple(out)
-
-
-def _slopes(nested: Nested, fit: Fit, user: FloatArray, at, modes: Nodes, Lambda) -> list[FloatArray]:
-    """Derivative of the posterior means of b in (beta, reported variances), in the kernel's order of groups."""
-    p, m = nested.p, nested.m
-    sd = np.sqrt(np.diag(fit.cov_theta))
-    slopes = [np.zeros((len(mean), L.shape[0], p + m)) for (mean, _, _), L in zip(modes, Lambda, strict=True)]
-    for j in np.flatnonzero(np.isfinite(sd) & (sd > 0)):
-        sides = []
-        for sign in (1.0, -1.0):
-            value = user.copy()
-            value[j] += sign * DIFFERENCE * sd[j]
-            moved = lambdas(nested.covariance, value[p:])
-            sides.append([c[0] @ L.T for c, L in zip(at(value, modes)[0], moved, strict=True)])
-        for level in range(len(slopes)):
-            slopes[level][:, :, j] = (sides[0][level] - sides[1][level]) / (2 * DIFFERENCE * sd[j])
-    _, jacobian = reported_variances(nested.covariance, fit.theta)
-    inverse = np.linalg.pinv(jacobian)
-    for slope in slopes:
-        slope[:, :, p:] = slope[:, :, p:] @ inverse
-    return slopes
+    return Posterior(tuple(out))
 
 
 def spread(posterior: Posterior, codes: list[NDArray[np.int64]], Z: tuple[FloatArray, ...]) -> FloatArray:
@@ -163,13 +108,15 @@ def spread(posterior: Posterior, codes: list[NDArray[np.int64]], Z: tuple[FloatA
     Parameters
     ----------
     codes : per level, (n,)
-        Group of each row; -1 for one that is not known (then all below it are not known either).
+        Group of each row; -1 for one that is not known (then, where nested, all below it are not known either).
     Z : per level, (n, q)
 
     Returns
     -------
     (n,)
     """
+    if posterior.joint is not None:
+        return posterior.joint.variance(codes, [z @ part.Lambda for z, part in zip(Z, posterior, strict=True)])
     n = len(codes[0])
     total = np.zeros(n)
     sizes = [level.mean.shape[1] for level in posterior]
@@ -196,6 +143,9 @@ def draw_effects(posterior: Posterior, rng: np.random.Generator, moved: FloatArr
     moved : (p + m,), optional
         How far the parameters are from the estimates; the means move with them.
     """
+    if posterior.joint is not None:
+        drawn = posterior.joint.draw(rng)
+        return [_moved(part, u, moved) for part, u in zip(posterior, drawn, strict=True)]
     out: list[FloatArray] = []
     above: FloatArray | None = None  # deviations of u, all levels above, by group of the level above
     for part in posterior:
@@ -207,8 +157,11 @@ def draw_effects(posterior: Posterior, rng: np.random.Generator, moved: FloatArr
             above = np.concatenate([path, own], axis=1)
         else:
             above = own
-        b = part.mean + own @ part.Lambda.T
-        if part.slope is not None and moved is not None:
-            b = b + part.slope @ moved
-        out.append(b)
+        out.append(_moved(part, own, moved))
     return out
+
+
+def _moved(part: Level, u: FloatArray, moved: FloatArray | None) -> FloatArray:
+    """The effects b at a deviation u from their means, which move with the parameters."""
+    b = part.mean + u @ part.Lambda.T
+    return b if part.slope is None or moved is None else b + part.slope @ moved

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from melogit.design import GroupingFactor, RandomTerm
+from melogit.effects.levels import Level, Posterior
 from melogit.effects.parameters import empty_terms
-from melogit.effects.posterior import Level, Posterior, find_posterior, spread
+from melogit.effects.posterior import find_posterior, spread
 from melogit.effects.predict import NEEDS_GROUPS, check_kind, draw, predict
 from melogit.effects.residuals import residuals
 from melogit.errors import DataError, ModelError
@@ -75,14 +76,16 @@ def _posterior(model: Model, uncertain: bool) -> Posterior:
 def means_of(model: Model) -> Posterior:
     """The posterior means of the fit, without their spread."""
     sizes = [len(term.names) for term in model.fit.terms]
-    return tuple(
-        _means_only(term, parent, sum(sizes[:k]))
-        for k, (term, parent) in enumerate(zip(model.fit.terms, _parents(model), strict=True))
+    return Posterior(
+        tuple(
+            _means_only(term, parent, sum(sizes[:k]))
+            for k, (term, parent) in enumerate(zip(model.fit.terms, _parents(model), strict=True))
+        )
     )
 
 
 def _parents(model: Model) -> list[NDArray[np.int64] | None]:
-    if model.design is None:
+    if model.design is None or not model.design.nested:
         return [None] * len(model.fit.terms)
     out: list[NDArray[np.int64] | None] = [None]
     for above, below in pairwise(model.design.terms):
@@ -163,8 +166,8 @@ def with_new_groups(results: Any_, model: Model, newdata: Any, trials: str | int
     _check_nested(terms)
     added = find_posterior(replace(found, terms=tuple(terms)), model.fit)
     old = posterior_of(model, "New groups", slopes=True)
-    posterior = tuple(
-        _joined(a, b, len(old[k - 1].mean) if k else 0) for k, (a, b) in enumerate(zip(old, added, strict=True))
+    posterior = Posterior(
+        tuple(_joined(a, b, len(old[k - 1].mean) if k else 0) for k, (a, b) in enumerate(zip(old, added, strict=True)))
     )
     sizes = [np.bincount(term.factor.codes, minlength=term.factor.n_levels).astype(float) for term in terms]
     fits = tuple(
