@@ -166,9 +166,9 @@ def heatmap(ax: Any, names: Sequence[object], value: ArrayLike) -> None:
             colour = ACCENT if one > 0 else STAND_OUT
             ax.add_patch(_square(column, row, colour, 0.06 + 0.5 * min(abs(one), 1.0)))
             if k <= NUMBERED:
-                ax.text(column, row, f"{one:.2f}", ha="center", va="center", fontsize=7.5, color=INK)
+                ax.text(column, row, f"{round(one, 2) + 0.0:.2f}", ha="center", va="center", fontsize=7.5, color=INK)
     ax.set_xlim(-0.5, max(k - 1.5, 0.5))
-    ax.set_ylim(k - 0.5, -0.5)
+    ax.set_ylim(max(k, 1) - 0.5, -0.5)
     ax.set_yticks(np.arange(k), [f"{short(name)}  {row}" for row, name in enumerate(names, start=1)])
     ax.set_xticks(np.arange(max(k - 1, 0)), [str(column) for column in range(1, k)])
     for side in ax.spines.values():

@@ -72,8 +72,11 @@ def draw(picture: Drawable, ax: Any = None) -> Any:
         raise ModelError(f"There is no picture of kind '{picture.kind}'. There are: {', '.join(KINDS)}.")
     ax = axes(ax, *size(picture))
     import matplotlib
+    from matplotlib.text import Text
 
-    with matplotlib.rc_context({"text.parse_math": False}):  # a column may be called cost$ or a_b
+    for text in ax.findobj(Text):  # a column may be called cost$a$; the same for the texts to come
+        text.set_parse_math(False)
+    with matplotlib.rc_context({"text.parse_math": False}):
         ax.set_title(picture.title, loc="left", fontsize=10, color=INK, wrap=True)
         try:
             KINDS[picture.kind](ax, **picture.data)

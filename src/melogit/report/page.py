@@ -246,7 +246,11 @@ def _check(check: Check, draw: Draw, numbers: dict[str, int]) -> list[str]:
     lines = [f'<section class="check {CLASSES[check.verdict]}" id="{_anchor(check)}">']
     lines += [f"<h3>{escape(check.title)} {_badge(check.verdict)}</h3>", *_paragraphs(check.meaning)]
     if check.pictures:
-        lines += ['<div class="pictures">', *(_figure(picture, draw) for picture in check.pictures), "</div>"]
+        lines += [
+            '<div class="pictures">',
+            *(_figure(picture, draw, picture.alt) for picture in check.pictures),
+            "</div>",
+        ]
     if check.advice or check.code:
         lines.append("<h4>What to do</h4>")
         lines += ["<ul>", *(f"<li>{escape(sentence)}</li>" for sentence in check.advice), "</ul>"] * bool(check.advice)
@@ -260,8 +264,10 @@ def _code(check: Check) -> str:
     return f'<pre tabindex="0" role="region" aria-label="{label}"><code>{escape(check.code.strip())}</code></pre>'
 
 
-def _figure(picture: Picture, draw: Draw) -> str:
-    return f"<figure><figcaption>{escape(picture.title)}</figcaption>{draw(picture)}</figure>"
+def _figure(picture: Picture, draw: Draw, words: str = "") -> str:
+    """A picture under its title, with what it shows in words; these are the name of the picture for screen readers."""
+    below = f'<p class="words" aria-hidden="true">{escape(words)}</p>' if words else ""
+    return f"<figure><figcaption>{escape(picture.title)}</figcaption>{draw(picture)}{below}</figure>"
 
 
 def _paragraphs(text: str, mark: str = "") -> list[str]:
