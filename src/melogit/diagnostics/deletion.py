@@ -59,12 +59,18 @@ class Rows:
         Its posterior variance at the estimates.
     eta_slope : (n, P)
         Derivative of the posterior mean in (beta, theta).
+    others : (n,)
+        Probability of an event given the outcomes of all other rows.
+    others_variance : (n,)
+        Of that probability, over the random effects.
     """
 
     deleted: Deleted
     eta: FloatArray
     eta_variance: FloatArray
     eta_slope: FloatArray
+    others: FloatArray
+    others_variance: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ def delete_each(design: Design, fit: Fit, *, rows: bool = True, threads: int | N
     n = design.n_rows
     alone = Deleted(np.empty((n, P)), np.empty((n, P, P)), np.empty(n)) if rows else None
     eta, eta_variance, eta_slope = np.empty(n), np.empty(n), np.empty((n, P))
+    others, others_variance = np.empty(n), np.empty(n)
     for at in portions(tree):
         spread = spread_out(tree, at)
         found = derivatives(tree, spread)
@@ -104,8 +111,9 @@ def delete_each(design: Design, fit: Fit, *, rows: bool = True, threads: int | N
             where = tree.order[at.rows]
             _put(alone, where, _without_rows(tree, spread, found))
             eta[where], eta_variance[where], eta_slope[where] = _predictor(spread, found)
+            others[where], others_variance[where] = _by_others(spread)
     return Deletions(
-        None if alone is None else Rows(alone, eta, eta_variance, eta_slope),
+        None if alone is None else Rows(alone, eta, eta_variance, eta_slope, others, others_variance),
         tuple(
             Deleted(part.score[units], part.hessian[units], part.loglik[units])
             for part, units in zip(groups, tree.unit_of_code, strict=True)
@@ -196,6 +204,13 @@ def _predictor(spread: Spread, found: Derivatives) -> tuple[FloatArray, FloatArr
     return mean, variance, slope + (direct[:, None, :] @ found.lift)[:, 0]
 
 
+def _by_others(spread: Spread) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of each row's probability given the outcomes of all other rows."""
+    weight, _ = _reweighted(spread.joint[-1][spread.parents[-1]], spread.logp)
+    mean = (weight * spread.mu).sum(axis=1)
+    return mean, np.maximum((weight * spread.mu**2).sum(axis=1) - mean**2, 0.0)
+
+
 # ------------------------------------------------------------------------------------------------- what follows
 
 
@@ -212,12 +227,14 @@ class Moved:
         covariance matrix of the estimates, per parameter.
     dfbetas : (N, p + m)
         The change in standard errors (of the full fit), with the sign of what the unit does: full minus without.
+    n_fixed : int
     """
 
     change: FloatArray
     cook_fixed: FloatArray
     cook_variance: FloatArray
     dfbetas: FloatArray
+    n_fixed: int
 
 
 def one_step(fit: Fit, deleted: Deleted) -> FloatArray:
@@ -254,7 +271,7 @@ def measured(fit: Fit, change: FloatArray) -> Moved:
     fixed, variance = np.arange(p), np.arange(p, len(se))
     with np.errstate(divide="ignore", invalid="ignore"):
         dfbetas = -change / se
-    return Moved(change, _cook(fit, change, fixed), _cook(fit, change, variance), dfbetas)
+    return Moved(change, _cook(fit, change, fixed), _cook(fit, change, variance), dfbetas, p)
 
 
 def _cook(fit: Fit, change: FloatArray, block: NDArray[np.int64]) -> FloatArray:

@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from melogit.diagnostics import collinearity, linearity, right_model, settled, sparse, structure
+from melogit.diagnostics import (
+    collinearity,
+    group_influence,
+    levels,
+    linearity,
+    random_effects,
+    right_model,
+    row_influence,
+    serial,
+    settled,
+    sparse,
+    structure,
+)
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
@@ -26,6 +38,11 @@ def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
         "design": ("Design of groups and slopes", structure.check),
         "linearity": ("Linearity of the log-odds", linearity.check),
         "collinearity": ("Collinearity", collinearity.check),
+        row_influence.KEY: (row_influence.TITLE, row_influence.check),
+        group_influence.KEY: (group_influence.TITLE, group_influence.check),
+        random_effects.KEY: (random_effects.TITLE, random_effects.check),
+        levels.KEY: (levels.TITLE, levels.check),
+        serial.KEY: (serial.TITLE, serial.check),
     }
 
 

@@ -50,7 +50,7 @@ class Influenced:
     @property
     def order(self) -> NDArray[np.int64]:
         """Units, the most influential first."""
-        return np.argsort(-np.nan_to_num(overall(self.moved)), kind="stable")
+        return np.argsort(-overall(self.moved), kind="stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,10 @@ class RowMeasures:
 
 
 def overall(found: Moved) -> FloatArray:
-    """The larger of Cook's two distances, (N,)."""
-    return np.fmax(found.cook_fixed, found.cook_variance)
+    """Squared distance that all estimates move by, in their standard errors: both of Cook's, not divided, (N,)."""
+    p = found.n_fixed
+    total = np.nan_to_num(p * found.cook_fixed)
+    return total + np.nan_to_num((found.change.shape[1] - p) * found.cook_variance)
 
 
 def deletions(context: Context, *, rows: bool) -> Deletions:
@@ -118,7 +120,7 @@ def influence(context: Context, level: int | None, exact: bool | int = False) ->
     refits = None
     done = np.zeros(N, dtype=bool)
     if exact is not False:
-        units = np.arange(N) if all_exact else np.argsort(-np.nan_to_num(overall(base)), kind="stable")[: int(exact)]
+        units = np.arange(N) if base is None else np.argsort(-overall(base), kind="stable")[: N if all_exact else exact]
         refits = delete_exactly(context, level, [int(u) for u in units])
         change = np.full((N, len(fit.params)), np.nan) if base is None else base.change.copy()
         good = np.isfinite(refits.change).any(axis=1)

@@ -60,7 +60,7 @@ class Influence:
     _found: Influenced
 
     def top(self, n: int = SHOWN) -> pd.DataFrame:
-        """The most influential units, by the larger of Cook's two distances."""
+        """The most influential units, by how far they move all estimates together, in standard errors."""
         return self.table.iloc[self._found.order[:n]]
 
     def without(self, units: Any = None, *, top: int | None = None) -> pd.DataFrame:
