@@ -65,7 +65,8 @@ def interval(spread: Spread, kind: str, level: float) -> tuple[float, float]:
     -------
     low, high : float
         NaN for ``bc`` and ``bca`` where all replicates lie on one side of the observed value, or where the
-        acceleration is unknown or too large; for ``studentized`` where too many replicates have no standard error.
+        acceleration is unknown or too large; for ``studentized`` where the estimate has no standard error. The upper
+        limit of a variance is infinite for ``studentized`` where more replicates than a tail holds have variance 0.
 
     Notes
     -----
@@ -127,9 +128,8 @@ def _studentized(spread: Spread, tail: float) -> tuple[float, float]:
         return np.nan, np.nan
     at = np.clip((len(ratio) + 1) * np.array([tail, 1 - tail]) - 1, 0, len(ratio) - 1)
     left, right = ratio[np.floor(at).astype(int)], ratio[np.ceil(at).astype(int)]
-    if not np.all(np.isfinite([*left, *right])):
-        return np.nan, np.nan
-    low, high = left + (at - np.floor(at)) * (right - left)
+    with np.errstate(invalid="ignore"):
+        low, high = np.where(np.isfinite(left), left + (at - np.floor(at)) * (right - left), -np.inf)
     limits = observed - high * se, observed - low * se
     if spread.positive:
         return float(np.exp(limits[0])), float(np.exp(limits[1]))

@@ -18,8 +18,8 @@ KIND_NOTES = {
     "percentile": "percentile: quantiles of the replicates",
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
     "bca": "bias-corrected and accelerated quantiles; . where all replicates lie on one side of the observed value",
-    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; . where too many "
-    "replicates have none",
+    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; inf where too many "
+    "replicates have variance 0",
 }
 WARNED = {
     "BoundaryWarning": "a variance of 0 or a correlation of +-1",
