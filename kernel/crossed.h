@@ -42,10 +42,11 @@ static int crossed_rows(const CrossedData& D, const CrossedState& S, int64_t g0,
       sum += wy * e - wt * (select(positive, e, splat(0)) + vlog(d));
       const vd mu = select(positive, inv, x * inv), w = wt * (x * inv * inv);
       const vd res = wy - wt * mu, bend = w * (1.0 - 2.0 * mu);
-      for (int k = 0; k < W && j + k < n; ++k) {
-        S.residual[i0 + j + k] = res[k];
-        S.weight[i0 + j + k] = w[k];
-        S.bend[i0 + j + k] = bend[k];
+      const int64_t i = i0 + j;
+      if (j + W <= n) {
+        store(S.residual + i, res), store(S.weight + i, w), store(S.bend + i, bend);
+      } else {  // the rows after the end may be another thread's
+        for (int k = 0; j + k < n; ++k) S.residual[i + k] = res[k], S.weight[i + k] = w[k], S.bend[i + k] = bend[k];
       }
     }
     total += hsum(sum);
@@ -53,6 +54,12 @@ static int crossed_rows(const CrossedData& D, const CrossedState& S, int64_t g0,
   for (int64_t c = g0; c < g1; ++c) {
     double* score = S.score0 + c * q;
     for (int k = 0; k < q; ++k) score[k] = -S.u0[c * q + k], total -= 0.5 * S.u0[c * q + k] * S.u0[c * q + k];
+    if (q == 1) {
+      double t = 0;
+      for (int64_t i = D.first[c]; i < D.first[c + 1]; ++i) t += S.residual[i] * S.A[i * s];
+      score[0] += t;
+      continue;
+    }
     for (int64_t i = D.first[c]; i < D.first[c + 1]; ++i)
       for (int k = 0; k < q; ++k) score[k] += S.residual[i] * S.A[i * s + k];
   }

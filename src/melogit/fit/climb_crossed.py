@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 # Steps of the differences of the exact gradient: for a first idea of the curvature, and (central) for the last word.
 ROUGH_STEP, FINE_STEP = 1e-4, 1e-4
 # Newton decrement at which to stop.
-TIGHT = 1e-11
+TIGHT = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +109,20 @@ def _iterate(x: FloatArray, point: LaplacePoint, hessian: FloatArray) -> Iterate
 
 
 def _quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
-    """Evaluate, with the curvature by a BFGS update from the point before."""
+    """Evaluate, with the curvature by a symmetric rank-one update from the point before.
+
+    That update, unlike the usual BFGS, copes with the negative curvature near variances of 0 (Conn, Gould & Toint 1991,
+    Math. Program. 50, 177-195).
+    """
     point = _from(crossed, x, carried.point)
     if not point.ok:
         return Iterate(x, -np.inf, point.score, carried.hessian, ok=False, payload=carried)
     step, change = x - carried.x, point.score - carried.point.score
-    along = carried.hessian @ step
-    bend, expected = float(step @ change), float(step @ along)
+    rest = change - carried.hessian @ step
+    bend = float(step @ rest)
     hessian = carried.hessian
-    if bend < -1e-8 * np.linalg.norm(step) * np.linalg.norm(change) and expected < 0:
-        hessian = hessian - np.outer(along, along) / expected + np.outer(change, change) / bend
+    if abs(bend) > 1e-8 * np.linalg.norm(step) * np.linalg.norm(rest):
+        hessian = hessian + np.outer(rest, rest) / bend
     return _iterate(x, point, hessian)
 
 
