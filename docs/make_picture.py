@@ -1,4 +1,4 @@
-"""Draws docs/images/hospital.svg, the picture in the README, from a fit made now: ``python docs/make_picture.py``."""
+"""Draws the pictures in docs/images, all from fits made now: ``python docs/make_picture.py`` (needs melogit[plot])."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import melogit as me
 
-TARGET = Path(__file__).parent / "images" / "hospital.svg"
+IMAGES = Path(__file__).parent / "images"
 FORMULA = "remission ~ Age + LengthofStay + FamilyHx + IL6 + CRP + CancerStage + Experience + (1 | HID/DID)"
 CHARACTER, LINE, MARGIN = 8.4, 19.0, 18.0  # pixels
 
@@ -39,13 +39,45 @@ def draw(lines: list[str], commands: int) -> str:
     )
 
 
-def main() -> None:
-    """Fit the hospital example and draw what the command line prints."""
-    table = str(me.melogit(FORMULA, me.load_dataset("hospital")))
+def draw_table(fit: me.Results) -> None:
+    """The table in the README, as the command line prints it."""
+    table = str(fit)
     start, end = FORMULA.split(" + CancerStage")
     command = [f'$ melogit fit hospital "{start}', f'                       + CancerStage{end}"']
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(draw([*command, "", *table.splitlines()], len(command)), encoding="utf-8")
+    text = draw([*command, "", *table.splitlines()], len(command))
+    (IMAGES / "hospital.svg").write_text(text, encoding="utf-8")
+
+
+def draw_figures(fit: me.Results) -> None:
+    """The figures of margins.md and power.md."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "melogit"  # the same picture has the same bytes
+    import matplotlib.pyplot as plt
+
+    axes = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")[1]
+    fit.margins(at={"LengthofStay": range(1, 11), "CancerStage": ["I", "IV"]}).plot(ax=axes[0])
+    fit.margins(dydx="*").plot(ax=axes[1])
+    axes[0].figure.savefig(IMAGES / "margins.svg", metadata={"Date": None})
+    plan = me.power(
+        clusters=[10, 20, 30, 40, 50, 60],
+        cluster_size=25,
+        baseline=0.30,
+        odds_ratio=[1.5, 2.0],
+        icc=0.05,
+        test="t",
+        seed=1,
+    )
+    plan.plot().figure.savefig(IMAGES / "power.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Fit the hospital example and draw."""
+    IMAGES.mkdir(exist_ok=True)
+    fit = me.melogit(FORMULA, me.load_dataset("hospital"))
+    draw_table(fit)
+    draw_figures(fit)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Power by simulation, against answers that are known otherwise; seeds, workers, failures, pictures, bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from expected_information import power_of_trial
 from scipy.special import expit, ndtr, ndtri
 
 import melogit as me
+from melogit.simulation.power import between_within
 from melogit.simulation.trial import Trial, draw_trial, logit_at, share_at, variances_of
 from quiet import quietly
 
@@ -48,6 +51,21 @@ def test_power_is_that_of_the_design_effect_formula():
     found = me.power(clusters=clusters, cluster_size=size, baseline=low, treated=high, icc=0.04, reps=2000, seed=2)
     assert 0.6 < expected < 0.95
     assert abs(found.table["power"][0] - expected) < 0.04
+
+
+@pytest.mark.slow
+def test_with_few_clusters_student_keeps_the_level_and_the_normal_does_not():
+    options = {"clusters": 10, "cluster_size": 20, "baseline": 0.3, "effect": 0, "icc": 0.05, "reps": 1000, "seed": 4}
+    wald, student = (me.power(test=test, **options).table["power"][0] for test in ("wald", "t"))
+    assert wald > 0.07
+    assert abs(student - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_degrees_of_freedom_between_and_within():
+    trial = Trial(10, 3, 4, 0.0, 0.5, "cluster", 0.0, 0.0, (0.1, 0.1))
+    for treatment, df in (("cluster", 10 - 2), ("subcluster", 30 - 10 - 1), ("row", 120 - 30 - 1)):
+        design = draw_trial(replace(trial, treatment=treatment), np.random.default_rng(0))
+        assert between_within(design, 1) == df
 
 
 @pytest.mark.slow
@@ -190,7 +208,7 @@ def test_the_picture_has_a_curve_per_effect():
         ({"share": 1}, "share=1 must lie between 0 and 1"),
         ({"share": 0.01}, "With share=0.01 of 20 clusters, all or none are treated"),
         ({"size_cv": -1}, "size_cv=-1 must lie between 0 and 3"),
-        ({"test": "score"}, "test='score' is not one of 'wald', 'lr'"),
+        ({"test": "score"}, "test='score' is not one of 'wald', 't', 'lr'"),
         ({"alpha": 5}, "alpha=5 must lie between 0 and 1"),
         ({"reps": 5}, "reps=5 must be a whole number, 10 or more"),
         ({"target": 0.8}, "clusters= and target= do not go together"),

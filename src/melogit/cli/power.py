@@ -52,7 +52,7 @@ def add_power(commands: argparse._SubParsersAction) -> None:
     study.add_argument("--term", metavar="NAME", help="with --fit: the coefficient that is tested")
     how = parser.add_argument_group("simulation")
     how.add_argument("--target", type=float, metavar="POWER", help="find the number of clusters with this power")
-    how.add_argument("--test", choices=("wald", "lr"), default="wald", help="Wald (default) or likelihood-ratio test")
+    how.add_argument("--test", choices=("wald", "t", "lr"), default="wald", help="z (default), t or likelihood ratio")
     how.add_argument("--alpha", type=float, default=0.05, help="two-sided significance level (default 0.05)")
     how.add_argument("--reps", type=int, default=1000, help="replicates of each study (default 1000)")
     how.add_argument("--seed", type=int, help="the same seed gives the same numbers")

@@ -55,7 +55,7 @@ def power(
     size_cv: float = 0.0,
     term: str | None = None,
     target: float | None = None,
-    test: Literal["wald", "lr"] = "wald",
+    test: Literal["wald", "t", "lr"] = "wald",
     alpha: float = 0.05,
     reps: int = 1000,
     seed: int | None = None,
@@ -101,8 +101,10 @@ def power(
         estimate).
     target : float, optional
         Find the number of clusters with this power, in place of the power of given numbers.
-    test : {"wald", "lr"}
-        The z-test of the tables, or the likelihood-ratio test, which fits the model without the effect, too.
+    test : {"wald", "t", "lr"}
+        ``wald``: the z-test of the tables, which finds too much with few clusters. ``t``: the same statistic against
+        Student's t with between-within degrees of freedom (clusters - 2, where clusters are treated), better then.
+        ``lr``: the likelihood-ratio test, which fits the model without the effect, too.
     alpha : float
         Two-sided significance level.
     reps : int
@@ -133,7 +135,7 @@ def power(
     >>> import melogit as me
     >>> plan = me.power(clusters=[20, 40], cluster_size=20, baseline=0.3, odds_ratio=2, icc=0.05, reps=50, seed=1)
     >>> plan
-    <melogit.Power: 2 studies, 50 replicates each; power 0.680 to 0.980; seed 1>
+    <melogit.Power: 2 studies, 50 replicates each; power 0.680 to 0.940; seed 1>
     """
     seed = checked_seed(seed)
     critical_value(level)
@@ -171,7 +173,7 @@ def power(
 
 def _check(test: Any, alpha: Any, reps: Any, target: Any) -> None:
     if test not in TESTS:
-        raise ModelError(f"test={test!r} is not one of 'wald', 'lr'.")
+        raise ModelError(f"test={test!r} is not one of 'wald', 't', 'lr'.")
     if isinstance(alpha, bool | str) or not 0 < alpha < 1:
         raise ModelError(f"alpha={alpha!r} must lie between 0 and 1: the significance level, usually 0.05.")
     if isinstance(reps, bool) or not isinstance(reps, int | np.integer) or reps < 10:

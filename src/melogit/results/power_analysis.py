@@ -100,7 +100,7 @@ class Power:
         columns += [
             PowerColumn(name, name, self.table[name].tolist()) for name in ("power", "ci_low", "ci_high", "failed")
         ]
-        test = {"wald": "Wald test", "lr": "likelihood-ratio test"}[self.test]
+        test = {"wald": "Wald test", "t": "t test", "lr": "likelihood-ratio test"}[self.test]
         title = f"Power by simulation: {test} at {self.alpha:g}, {count(self.reps)} replicates, seed {self.seed}"
         return power_text(title, self.about, columns, self.level)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import chdtrc, log_ndtr, ndtr, ndtri
+from scipy.special import chdtrc, log_ndtr, ndtr, ndtri, stdtr
 
 from melogit.design import Design
 from melogit.errors import MelogitError, MelogitWarning, ModelError
@@ -20,7 +20,7 @@ from melogit.inference import critical_value
 from melogit.simulation.scenario import Scenario
 
 FloatArray = NDArray[np.float64]
-TESTS = ("wald", "lr")
+TESTS = ("wald", "t", "lr")
 MAX_CLUSTERS = 20_000
 MAX_ROUNDS = 8
 CLOSE = 0.03  # a number of clusters nearer than this to one already tried is not tried any more
@@ -82,6 +82,11 @@ def _tested(scenario: Scenario, design: Design, fit: Fit, settings: Settings, te
         return Tried(np.nan, np.nan, np.nan, "the effect has no standard error")
     if test == "wald":
         return Tried(2 * float(ndtr(-abs(estimate) / std_err)), estimate, std_err)
+    if test == "t":
+        df = between_within(design, column)
+        if df < 1:
+            return Tried(np.nan, np.nan, np.nan, "no degrees of freedom are left for the effect")
+        return Tried(2 * float(stdtr(df, -abs(estimate) / std_err)), estimate, std_err)
     keep = np.arange(design.X.shape[1]) != column
     smaller = replace(
         design,
@@ -93,6 +98,28 @@ def _tested(scenario: Scenario, design: Design, fit: Fit, settings: Settings, te
     if not null.converged:
         return Tried(np.nan, np.nan, np.nan, f"without the effect: {null.status.value}")
     return Tried(float(chdtrc(1, max(0.0, 2 * (fit.loglik - null.loglik)))), estimate, std_err)
+
+
+def between_within(design: Design, column: int) -> int:
+    """Degrees of freedom of a coefficient: groups of the level at which its column varies, less what they determine.
+
+    A column that is constant within the groups of a level, but not within those above, is judged by how these groups
+    differ: their number, less the groups above, less the columns of this kind. Elsewhere rows take the place of groups.
+
+    References
+    ----------
+    Schluchter, M. D. and Elashoff, J. T. (1990). J. Stat. Comput. Simul. 37, 69-87. Li, P. and Redden, D. T. (2015).
+    BMC Med. Res. Methodol. 15, 38.
+    """
+    kinds = np.full(design.X.shape[1], len(design.terms))
+    for level in range(len(design.terms) - 1, -1, -1):
+        factor = design.terms[level].factor
+        first = np.zeros((factor.n_levels, design.X.shape[1]))
+        first[factor.codes] = design.X
+        kinds[np.all(first[factor.codes] == design.X, axis=0)] = level
+    counts = [0, *(term.factor.n_levels for term in design.terms), design.n_rows]
+    kind = int(kinds[column])
+    return counts[kind + 1] - counts[kind] - int(np.sum(kinds == kind))
 
 
 def tally(replicates: list[Tried]) -> Tally:
