@@ -81,6 +81,7 @@ def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
         "machine": machine(load_at_start),
         "data": which,
         "rows": rows,
+        "bootstrap": ours.bootstrap(hospital_cases()[0], data),
         "import_seconds": ours.import_times(),
         "memory": ours.peak_memory(max(args.growth)) if args.growth else None,
         "evaluation": ours.evaluation(),
@@ -134,6 +135,13 @@ def facts(report: dict[str, Any]) -> list[str]:
     seven, auto = best(rows, "M1", "melogit engine"), best(rows, "M1", "melogit engine, auto")
     if seven and auto:
         lines.append(f"automatic points: M1 takes {auto / seven:.1f} times the time of 7 points")
+    b = report["bootstrap"]
+    shared, alone = min(b["seconds"]), min(b["seconds_one_thread"])
+    lines.append(
+        f"bootstrap: {b['reps']:,} cluster replicates of {b['case']} take {seconds(shared)} on all cores, "
+        f"{seconds(alone)} on one; one replicate takes {shared / b['reps'] / b['fit']:.2f} times a whole call "
+        f"({seconds(b['fit'])}), and {alone / b['reps'] / b['fit']:.2f} times on one core"
+    )
     package, kernel = (seconds(report["import_seconds"][name]) for name in ("melogit", "kernel"))
     lines.append(f"import: melogit {package}, the compiled kernel alone {kernel}")
     if report["memory"]:

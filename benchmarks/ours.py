@@ -65,6 +65,16 @@ def whole_call(case: Case, data: pd.DataFrame, repeats: int) -> dict[str, Any]:
             "seconds": seconds, "llf": result.llf, "std_err": True}  # fmt: skip
 
 
+def bootstrap(case: Case, data: pd.DataFrame, reps: int = 1000, repeats: int = 3) -> dict[str, Any]:
+    """Seconds of ``reps`` cluster replicates, shared out to all cores and on one thread, beside one whole call."""
+    from melogit import melogit
+
+    fit, one = timed(lambda: melogit(case.formula, data, method=case.method, intpoints=case.points), 2 * repeats)
+    shared = timed(lambda: fit.bootstrap(reps, seed=1), repeats)[1]
+    alone = timed(lambda: fit.bootstrap(reps, seed=1, workers=1), repeats)[1]
+    return {"case": case.name, "reps": reps, "fit": min(one), "seconds": shared, "seconds_one_thread": alone}
+
+
 def evaluation(rows: int = 100_000, points: int = 7, repeats: int = 15) -> dict[str, Any]:
     """Nanoseconds per (row, node) of one pass of the engine on one thread, and of a plain exp."""
     from melogit import kernel

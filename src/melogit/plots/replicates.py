@@ -13,6 +13,7 @@ from melogit.plots.canvas import ACCENT, GREY, INK, PALE, axes, plain
 
 FloatArray = NDArray[np.float64]
 ACROSS = 3  # panels side by side
+SHOWN = {"bc": "BC", "bca": "BCa"}
 
 
 def replicate_histograms(
@@ -49,17 +50,18 @@ def replicate_histograms(
         raise ModelError(f"There are {len(names)} parameters to draw and {len(panels)} axes. Give one for each.")
     for k, (ax, name) in enumerate(zip(panels, names, strict=False)):
         _histogram(ax, name, values[k], float(observed[k]), float(low[k]), float(high[k]))
-        if k == 0:
-            ax.set_ylabel("Replicates")
-            limits = f"{level * 100:g}% {kind} interval"
-            handles = ax.lines[:1] + [line for line in ax.lines[1:2]]
-            ax.legend(handles, ["observed", limits][: len(handles)], frameon=False, fontsize=8, loc="upper left")
-            ax.set_ylim(0, 1.35 * ax.get_ylim()[1])
+    panels[0].set_ylabel("Replicates")
+    lines = panels[0].lines[:2]
+    words = ["observed", f"{level * 100:g}% {SHOWN.get(kind, kind)} interval"][: len(lines)]
+    if axes is None:
+        panels[0].figure.legend(lines, words, frameon=False, fontsize=8, loc="outside upper left", ncols=2)
+    else:
+        panels[0].legend(lines, words, fontsize=8)
     return panels[: len(names)]
 
 
 def _panels(k: int) -> Any:
-    first = axes(None, 3.1 * min(k, ACROSS), 2.4 * -(-k // ACROSS) + 0.2)
+    first = axes(None, 3.1 * min(k, ACROSS), 2.4 * -(-k // ACROSS) + 0.4)
     figure = first.figure
     first.remove()
     made = figure.subplots(-(-k // ACROSS), min(k, ACROSS), squeeze=False).ravel()

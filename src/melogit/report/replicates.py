@@ -18,7 +18,7 @@ KIND_NOTES = {
     "percentile": "percentile: quantiles of the replicates",
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
     "bca": "bias-corrected and accelerated quantiles; . where all replicates lie on one side of the observed value",
-    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; inf where too many "
+    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; +Inf where too many "
     "replicates have variance 0",
 }
 WARNED = {
