@@ -246,9 +246,7 @@ def _advice(context: Context, curved: Sequence[Curve], found: dict[str, list[Rem
         if best is None:
             lines.append(f"Look at the pictures of {c.label} and choose a transformation or a spline.")
             continue
-        lines.append(
-            f"Enter {c.label} {best.words}: it lowers AIC by {cell(best.gain)}, to be compared with the others."
-        )
+        lines.append(f"Enter {c.label} {best.words}: that lowers AIC by about {cell(best.gain)}.")
         code.append(f"better = me.melogit({best.formula!r}, data)")
         code.append("me.compare(fit, better)")
     lines.append(

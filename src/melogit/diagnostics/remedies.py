@@ -64,7 +64,9 @@ def _instead(context: Context, column: int, values: FloatArray, form: str, words
         fit = refit(context, design)
     except ModelError:
         return None
-    return Remedy(form, words, rewritten(context, shown, form), 1, 2 * (fit.loglik - context.fit.loglik))
+    return Remedy(
+        form, words, rewritten(context.fit.wording.formula, shown, form), 1, 2 * (fit.loglik - context.fit.loglik)
+    )
 
 
 def _besides(context: Context, columns: FloatArray, form: str, words: str, shown: str) -> Remedy | None:
@@ -73,16 +75,15 @@ def _besides(context: Context, columns: FloatArray, form: str, words: str, shown
     except ModelError:
         return None
     gain = made.lr - 2 * made.df
-    return Remedy(form, words, rewritten(context, shown, form), 1 + made.df, gain)
+    return Remedy(form, words, rewritten(context.fit.wording.formula, shown, form), 1 + made.df, gain)
 
 
-def rewritten(context: Context, shown: str, form: str) -> str:
+def rewritten(formula: str, shown: str, form: str) -> str:
     """The formula with another form of a predictor in its fixed part.
 
     The response and what stands within ``( ... | ... )`` stay as they are.
     """
-    text = context.fit.wording.formula
-    response, _, right = text.partition("~")
+    response, _, right = formula.partition("~")
     pieces = re.split(r"(\([^()|]*\|[^()]*\))", right)
     pattern = rf"(?<![\w.`]){re.escape(shown)}(?![\w.`(])"
     # A replacement through a function: form may hold backslashes.

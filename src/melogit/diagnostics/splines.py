@@ -15,13 +15,13 @@ SHIFT = 0.1  # a predictor with values of 0 or below is moved so that its least 
 
 def knots_of(x: FloatArray) -> FloatArray:
     """Put 5 knots (4 in small samples) at quantiles, or fewer where values repeat much; empty below 3."""
+    distinct = np.unique(x)
+    if len(distinct) < 3:
+        return np.zeros(0)
     for count in (5, 4, 3) if len(x) >= FEW_ROWS else (4, 3):
         knots = np.unique(np.quantile(x, KNOTS[count]))
         if len(knots) == count:
             return knots
-    distinct = np.unique(x)
-    if len(distinct) < 3:
-        return np.zeros(0)
     return np.unique(np.quantile(distinct, KNOTS[3]))
 
 
