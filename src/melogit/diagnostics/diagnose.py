@@ -9,11 +9,14 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from melogit.diagnostics import (
+    between_within,
+    calibration,
     collinearity,
     group_influence,
     levels,
     linearity,
     random_effects,
+    residual_checks,
     right_model,
     row_influence,
     serial,
@@ -41,8 +44,11 @@ def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
         row_influence.KEY: (row_influence.TITLE, row_influence.check),
         group_influence.KEY: (group_influence.TITLE, group_influence.check),
         random_effects.KEY: (random_effects.TITLE, random_effects.check),
+        between_within.KEY: (between_within.TITLE, between_within.check),
         levels.KEY: (levels.TITLE, levels.check),
         serial.KEY: (serial.TITLE, serial.check),
+        residual_checks.KEY: (residual_checks.TITLE, residual_checks.check),
+        calibration.KEY: (calibration.TITLE, calibration.check),
     }
 
 
