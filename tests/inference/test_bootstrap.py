@@ -390,6 +390,23 @@ def test_progress_goes_to_standard_error(fit, capsys):
     assert out == "" and "2/2" in err
 
 
+def test_the_figure(fit):
+    pytest.importorskip("matplotlib")
+    boot = fit.bootstrap(40, seed=1)
+    drawn = boot.plot("bca")
+    assert [ax.get_title(loc="left") for ax in drawn] == list(boot.observed.index)
+    for ax, (name, row) in zip(drawn, boot.table("bca").iterrows(), strict=True):
+        assert [line.get_xdata()[0] for line in ax.lines] == [row["observed"], row["ci_low"], row["ci_high"]]
+        assert sum(bar.get_height() for bar in ax.patches) == 40, name
+    legend = [text.get_text() for text in drawn[0].figure.legends[0].get_texts()]
+    assert legend == ["observed", "95% BCa interval"]
+    assert len(boot.plot(columns="x", axes=drawn[:1])) == 1
+    with pytest.raises(ModelError, match="'z' is none of the parameters: Intercept, x, DID"):
+        boot.plot(columns=["z"])
+    with pytest.raises(ModelError, match="There are 3 parameters to draw and 1 axes"):
+        boot.plot(axes=drawn[:1])
+
+
 # --------------------------------------------------------------------------- the published table, and the right one
 
 
@@ -408,12 +425,13 @@ def test_rows_reproduce_the_published_bootstrap(hdp, seed_tables, fit_once):
 @pytest.mark.slow
 def test_whole_doctors_give_the_standard_errors_of_theory(hdp, fit_once):
     fit = fit_once(M1, hdp, intpoints=7).result
-    table = fit.bootstrap(100, seed=1).table()
-    assert table.loc["Experience", "std_err"] == pytest.approx(0.027, rel=4 / np.sqrt(200))
-    assert table.loc["DID:var(Intercept)", "std_err"] == pytest.approx(0.45, abs=0.15)
     robust = np.sqrt(np.diag(fit.cov_params("robust")))
-    assert np.all(np.abs(np.log(table["std_err"] / robust)) < 4 / np.sqrt(200))
-    assert np.all(np.abs(table["bias"]) < 4 * table["std_err"] / 10)
+    for resample in ("cluster", "weights"):
+        table = fit.bootstrap(400, resample=resample, seed=1).table()
+        assert table.loc["Experience", "std_err"] == pytest.approx(0.027, rel=4 / np.sqrt(800))
+        assert table.loc["DID:var(Intercept)", "std_err"] == pytest.approx(0.45, abs=0.05)
+        assert np.all(np.abs(np.log(table["std_err"] / robust)) < 4 / np.sqrt(800))
+        assert np.all(np.abs(table["bias"]) < 4 * table["std_err"] / 20)
 
 
 @pytest.mark.slow
