@@ -105,7 +105,7 @@ def test_only_what_exceeds_the_limit_stands_out_in_bars():
     ax = draw(picture("bars", names=["a", "b"], value=[1.0, 9.0], limit=5.0, xlabel="VIF"), axes())
     low, high = (bar.get_facecolor() for bar in ax.patches)
     assert low != high
-    assert [text.get_text() for text in ax.texts] == ["1", "9"]
+    assert [text.get_text() for text in ax.texts] == ["1.00", "9.00"]
 
 
 def test_labels_may_be_given_for_all_points_or_for_those_named():

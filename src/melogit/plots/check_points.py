@@ -104,6 +104,7 @@ def index(
     ax.plot(place[marked], value[marked], "o", color=STAND_OUT, markersize=4.5, zorder=4)
     _limits(ax, limit)
     ax.set_xlim(place[0] - 0.02 * len(value) - 0.5, place[-1] + 0.02 * len(value) + 0.5) if len(value) else None
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.margins(y=0.12)
     if np.nanmin(value, initial=0.0) >= 0:
         ax.set_ylim(bottom=0.0)

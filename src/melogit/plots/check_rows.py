@@ -72,7 +72,7 @@ def bars(
         ax.axvline(one, color=INK, linewidth=0.9, linestyle=DASHED)
     for place, one in zip(places, value, strict=True):
         side = -1 if one < 0 else 1
-        text = f"{one:.3g}" if np.isfinite(one) else "not defined" if np.isnan(one) else "infinite"
+        text = f"{one:#.3g}".removesuffix(".") if np.isfinite(one) else "not defined" if np.isnan(one) else "infinite"
         ax.annotate(
             text,
             (one if np.isfinite(one) else 0.0, place),
@@ -188,3 +188,5 @@ def _rows(ax: Any, names: Sequence[object]) -> None:
     ax.set_ylim(-0.7, len(names) - 0.3)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_color(GREY)
+    if ax.get_xscale() == "linear":
+        ax.xaxis.get_major_locator().set_params(nbins=6)  # the names take much of the width
