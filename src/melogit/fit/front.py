@@ -98,6 +98,7 @@ def fit_design(design: Design, settings: Settings) -> Fit:
         theta=found.theta,
         cov_theta=found.cov_theta,
         seconds=time.perf_counter() - began,
+        nested=design.nested,
     )
 
 

@@ -137,6 +137,7 @@ class Fit:
     theta: FloatArray  # (m,) internal Cholesky-scale parameters
     cov_theta: FloatArray  # (p + m, p + m) covariance of (beta, theta)
     seconds: float
+    nested: bool = True  # each factor's groups lie within those of the factor before it; else they cross
 
     @property
     def converged(self) -> bool:
