@@ -9,7 +9,7 @@ from expected_information import power_of_trial
 from scipy.special import expit, ndtr, ndtri
 
 import melogit as me
-from melogit.simulation.power import between_within
+from melogit.simulation.power import Tally, between_within, find_clusters
 from melogit.simulation.trial import Trial, draw_trial, logit_at, share_at, variances_of
 from quiet import quietly
 
@@ -91,9 +91,10 @@ def test_three_levels_and_what_is_treated():
     assert found[0]["rows"] == 450
 
 
+@pytest.mark.slow
 def test_the_sample_size_is_that_of_the_exact_information():
     numbers = {"cluster_size": 20, "baseline": 0.3, "icc": 0.05, "odds_ratio": 1.7}
-    found = me.power(target=0.8, reps=200, seed=1, **numbers)
+    found = me.power(target=0.8, reps=400, seed=1, **numbers)
     row = found.table.iloc[0]
     exact = next(n for n in range(10, 200) if power_of_trial(truth(**numbers), n, 20, "cluster")[0] >= 0.8)
     assert row["clusters_low"] - 3 <= exact <= row["clusters_high"] + 3
@@ -101,6 +102,27 @@ def test_the_sample_size_is_that_of_the_exact_information():
     assert abs(row["power"] - 0.8) < 4 * row["mc_error"] + 0.02
     assert set(found.replicates["clusters"]) >= {row["clusters"]}
     assert "[at least" in str(found)
+
+
+def test_the_search_ends_where_a_known_curve_has_the_power_and_its_range_is_honest():
+    """Trials drawn from power = Phi(delta sqrt(n) - z): the range holds the truth 95 times in 100."""
+    rng = np.random.default_rng(8)
+    z, held, made = ndtri(0.975), 0, []
+    for delta in np.repeat([0.2, 0.35, 0.9], 60):
+        exact = ((z + ndtri(0.8)) / delta) ** 2
+
+        def run(n, delta=delta):
+            hits = rng.random(400) < ndtr(delta * np.sqrt(n) - z)
+            return Tally(np.where(hits, 0.01, 0.5), np.zeros(400), np.ones(400), ())
+
+        found = find_clusters(run, exact * rng.choice([0.3, 1.0, 3.0]), 0.8, 0.05, least=4)
+        held += found.low <= np.ceil(exact) <= found.high
+        made.append(len(found.tried))
+        assert abs(found.clusters / exact - 1) < 0.25 + 1 / exact
+    assert held >= 180 * 0.95 - 3 * np.sqrt(180 * 0.95 * 0.05)
+    assert max(made) <= 9 and np.mean(made) < 4
+    with pytest.raises(me.ModelError, match=r"A power of 0\.8 needs more than 20,000 clusters"):
+        find_clusters(lambda n: Tally(np.full(400, 0.5), np.zeros(400), np.ones(400), ()), 50, 0.8, 0.05, least=4)
 
 
 def test_what_a_trial_draws():
