@@ -361,6 +361,16 @@ def test_every_design_can_be_drawn(data):
             assert (boot.table().loc[list(fit.fe_params.index), "std_err"] > 0).all()
 
 
+def test_crossed_factors_are_simulated(data):
+    crossed = data.assign(rater=np.arange(240) % 7)
+    fit = quietly(me.melogit, "y ~ x + (1 | DID) + (1 | rater)", crossed).result
+    boot = quietly(fit.bootstrap, 8, resample="parametric", seed=1).result
+    assert len(boot.used) == 8 and "bca" not in boot.kinds and "studentized" in boot.kinds
+    for resample in ("cluster", "stagewise", "weights"):
+        with pytest.raises(ModelError, match=r"'DID' and 'rater' cross each other.* Use resample=\"parametric\""):
+            fit.bootstrap(3, resample=resample)
+
+
 def test_stages_are_named_from_the_top(nested):
     boot = quietly(nested.bootstrap, 2, resample="stagewise", group=["rows", "DID"], seed=1).result
     assert boot.group == ("HID:DID", "rows")
