@@ -50,9 +50,15 @@ def base(rng: Rng, groups: int = 60, rows: int = 15) -> pd.DataFrame:
     )
 
 
+def by_clinic(rng: Rng, data: pd.DataFrame, sd: float) -> np.ndarray:
+    """A normal effect of each clinic, at its rows."""
+    clinic = data["clinic"].to_numpy()
+    return sd * rng.normal(size=int(clinic.max()) + 1)[clinic]
+
+
 def outcome(rng: Rng, data: pd.DataFrame, eta: Any, variance: float = 1.0) -> pd.DataFrame:
     """Draw events at these log odds plus a normal effect of each clinic."""
-    effect = rng.normal(size=data["clinic"].max() + 1)[data["clinic"]] * np.sqrt(variance)
+    effect = by_clinic(rng, data, variance**0.5)
     data["y"] = (rng.random(len(data)) < 1 / (1 + np.exp(-(np.asarray(eta) + effect)))).astype(int)
     return data
 
@@ -73,7 +79,7 @@ def sound(rng: Rng) -> Made:
 
 def sound_slope(rng: Rng) -> Made:
     data = base(rng)
-    slope = rng.normal(size=data["clinic"].max() + 1)[data["clinic"]] * 0.7
+    slope = by_clinic(rng, data, 0.7)
     data = outcome(rng, data, linear(data) + slope * data["score"])
     return "y ~ age + dose + score + sex + stage + size + (1 + score || clinic)", data, {}
 
@@ -81,6 +87,12 @@ def sound_slope(rng: Rng) -> Made:
 def logarithmic(rng: Rng) -> Made:
     data = base(rng)
     eta = -1.2 + 1.0 * np.log(data["dose"]) + 0.02 * (data["age"] - 50)
+    return FORMULA, outcome(rng, data, eta), {}
+
+
+def twice_logarithmic(rng: Rng) -> Made:
+    data = base(rng)
+    eta = -3.0 + 2.0 * np.log(data["dose"]) + 0.02 * (data["age"] - 50)
     return FORMULA, outcome(rng, data, eta), {}
 
 
@@ -116,7 +128,7 @@ def few_groups(rng: Rng) -> Made:
 
 def off_centre(rng: Rng) -> Made:
     data = base(rng, groups=100, rows=20)
-    slope = rng.normal(size=data["clinic"].max() + 1)[data["clinic"]] * 0.4
+    slope = by_clinic(rng, data, 0.4)
     data = outcome(rng, data, linear(data) + slope * (data["dose"] - 4.5))
     return "y ~ age + dose + score + sex + stage + (1 + dose || clinic)", data, {}
 
@@ -169,6 +181,7 @@ WORLDS = (
     *(World(key, "all well", sound, False) for key in KEYS),
     World("design", "all well, with a random slope", sound_slope, False),
     World("linearity", "effect of log(dose), fitted as a line", logarithmic, True),
+    World("linearity", "effect of 2 log(dose), fitted as a line", twice_logarithmic, True),
     World("linearity", "effect of age U-shaped, fitted as a line", u_shaped, True),
     World("collinearity", "two measurements of one thing (correlation 0.97)", collinear, True),
     World("separation", "a level of 12 rows, all events", separated, True),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from melogit.diagnostics.context import Context, NotChecked, Term
 from melogit.diagnostics.remedies import instead_of
+from melogit.fit.types import Status
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Verdict
 from melogit.report.checks_text import cell
 
@@ -113,7 +114,8 @@ def check(context: Context) -> Check:
     """Look for predictors that repeat each other."""
     terms = _usable(context)
     if len(terms) < 2:
-        raise NotChecked("The model has fewer than two predictors, so none can repeat another.")
+        whose = " with finite coefficients" if context.fit.status is Status.SEPARATED else ""
+        raise NotChecked(f"The model has fewer than two predictors{whose}, so none can repeat another.")
     found = inflations(context.fit.cov[: len(context.beta), : len(context.beta)], terms)
     at = [j for term in terms for j in term.columns]
     X, names = context.design.X, context.design.x_names
@@ -314,7 +316,7 @@ def _bars(found: Sequence[Inflation]) -> Picture:
         "names": [f.term.name for f in top],
         "value": np.array([f.comparable for f in top]),
         "limit": VIF_LOOK,
-        "xlabel": "variance inflation (GVIF^(1/df))",
+        "xlabel": "Variance inflation (GVIF^(1/df))",
     }
     listed = ", ".join(f"{f.term.name} {cell(f.comparable)}" for f in top[:6])
     return Picture(

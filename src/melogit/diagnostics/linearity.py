@@ -303,7 +303,7 @@ def _partial(context: Context, c: Curve) -> list[Picture]:
         "x": at, "y": rest + slope * (at - middle), "points_size": size,
         "smooth_x": grid, "smooth_y": curve, "band_low": curve - half, "band_high": curve + half,
         "line_x": grid, "line_y": slope * (grid - middle),
-        "xlabel": c.label, "ylabel": "partial residual (log odds)",
+        "xlabel": c.label, "ylabel": "Partial residual (log odds)",
     }  # fmt: skip
     alt = (
         f"Partial residuals of {c.label}, averaged in {len(at)} classes, with the model's straight line (slope "
@@ -325,7 +325,7 @@ def _empirical(context: Context, c: Curve) -> Picture:
     data = {
         "x": at, "y": np.log((events + 0.5) / (size - events + 0.5)), "points_size": size,
         "line_x": at, "line_y": np.log(expected / (1 - expected)),
-        "xlabel": c.label, "ylabel": "log odds observed",
+        "xlabel": c.label, "ylabel": "Log odds observed",
     }  # fmt: skip
     alt = (
         f"Observed log odds in {len(at)} classes of {c.label} of about equal size (points), and the log odds of the "

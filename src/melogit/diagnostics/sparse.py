@@ -146,6 +146,7 @@ def _meaning(
     design = context.design
     events, others = event_counts(design)
     rare = f"{count(min(events, others))} {'events' if events <= others else 'rows without the event'}"
+    counted = f"{parameters} coefficient{'s' if parameters != 1 else ''}"
     parts = []
     if found is not None:
         names = separating_names(design, found)
@@ -160,8 +161,8 @@ def _meaning(
         )
     if per < ENOUGH:
         parts.append(
-            f"There are {rare} for {parameters} coefficients, {cell(per)} each; below 10 coefficients tend to be too "
-            "large and their intervals inexact."
+            f"There are {rare} for {counted}, {cell(per)} each; below 10 coefficients tend to be too large and their "
+            "intervals inexact."
         )
     if levels:
         listed = ", ".join(
@@ -174,10 +175,7 @@ def _meaning(
             "within such groups comes from the others."
         )
     if not parts:
-        parts.append(
-            f"There is no separation, and enough data for every coefficient: {rare} for {parameters} "
-            f"coefficient{'s' if parameters != 1 else ''}."
-        )
+        parts.append(f"There is no separation, and enough data for every coefficient: {rare} for {counted}.")
     return " ".join(parts)
 
 
@@ -245,5 +243,5 @@ def _pictures(context: Context) -> tuple[Picture, ...]:
         f"{100 * np.mean(share == 0):.0f} % have none, {100 * np.mean(share == 1):.0f} % have nothing else; overall "
         f"{100 * total:.0f} %."
     )
-    data = {"values": share, "line_at": total, "xlabel": f"share of events in a group of {name}"}
+    data = {"values": share, "line_at": total, "xlabel": f"Share of events in a group of {name}"}
     return (Picture("histogram", f"Events by {name}", alt, data),)

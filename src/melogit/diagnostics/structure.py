@@ -242,7 +242,7 @@ def _origin(context: Context, level: int, k: int) -> Finding:
     j = int(np.argmax(moved)) if len(moved) else 0
     shift, change = float(moved.max(initial=0.0)), centred.loglik - context.fit.loglik
     table = _origin_table(context.fit, centred, free, column, middle)
-    measure = Measure(f"log-likelihood gained by centring {column}", change, note=f"over {name}; parameters as many")
+    measure = Measure(f"change of log-likelihood on centring {column}", change, note=f"in its slope over {name}")
     depends = abs(change) > LOGLIK_LOOK or shift > SHIFT_LOOK
     if not depends:
         return Finding(Verdict.FINE, "", table=table, measure=measure)
