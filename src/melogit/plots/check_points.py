@@ -67,6 +67,8 @@ def scatter(
         _band(ax, smooth_x, band_low, band_high)
         ax.plot(smooth_x, smooth_y, color=STAND_OUT if line_x is None else ACCENT, linewidth=2.0, zorder=5)
     _label(ax, xlabel, ylabel)
+    if names:
+        ax.margins(0.08, 0.12)  # room for names beside the outermost points
     name_points(ax, x[marked], y[marked], names, _some(x, y))
 
 

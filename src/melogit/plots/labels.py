@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from melogit.plots.canvas import GREY, INK
 
 SIZE = 8  # points
-DISTANCES = (4.0, 11.0, 19.0, 28.0)  # from the point, in points
+DISTANCES = (4.0, 11.0, 19.0, 28.0, 40.0, 54.0)  # from the point, in points
 SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
+NAMED_COUNT = 5  # a point that has a name is worth as many others
+MOST_HIDDEN = 20
+MARK = 2.0  # radius of a point, in points
 LEADER = 8.0  # names further away than this get a thin line to their point
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
@@ -53,7 +56,9 @@ def name_points(ax: Any, x: ArrayLike, y: ArrayLike, names: Sequence[object], am
         return 0
     ax.figure.draw_without_rendering()  # constrained layout moves the axes only now
     points = ax.transData.transform(np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)]))
-    crowd = points if among is None else ax.transData.transform(np.asarray(among, dtype=float))
+    crowd = np.repeat(points, NAMED_COUNT, axis=0)
+    if among is not None:
+        crowd = np.vstack([crowd, ax.transData.transform(np.asarray(among, dtype=float))])
     frame = ax.get_window_extent()
     scale = ax.figure.dpi / 72
     taken: list[Box] = []
@@ -73,7 +78,7 @@ def _best(
     at: NDArray, size: tuple[float, float], crowd: NDArray, taken: list[Box], frame: Any, scale: float
 ) -> tuple[float, float, tuple[int, int], Box] | None:
     """Choose the nearest free place that hides the fewest points: offset in points, side, box; None if none is free."""
-    best, cost = None, np.inf
+    best, cost, edge = None, np.inf, MARK * scale
     for distance in DISTANCES:
         for side in SIDES:
             dx, dy = (distance * s / (np.sqrt(2) if all(side) else 1) for s in side)
@@ -83,10 +88,9 @@ def _best(
             outside = left < frame.x0 or box[2] > frame.x1 or bottom < frame.y0 or box[3] > frame.y1
             if outside or any(_overlap(box, other) for other in taken):
                 continue
-            hidden = np.sum(
-                (crowd[:, 0] > left) & (crowd[:, 0] < box[2]) & (crowd[:, 1] > bottom) & (crowd[:, 1] < box[3])
-            )
-            here = min(float(hidden), 20.0) * 4 + distance
+            x, y = crowd[:, 0], crowd[:, 1]
+            hidden = np.sum((x > left - edge) & (x < box[2] + edge) & (y > bottom - edge) & (y < box[3] + edge))
+            here = min(int(hidden), MOST_HIDDEN) * 4 + distance
             if here < cost:
                 best, cost = (dx, dy, side, box), here
     return best
