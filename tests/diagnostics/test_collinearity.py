@@ -99,6 +99,11 @@ def test_one_predictor_cannot_repeat_another():
     assert check.verdict is Verdict.SKIPPED and "fewer than two predictors" in check.meaning
 
 
+def test_without_a_constant_there_is_no_yardstick():
+    check = me.melogit("y ~ 0 + age + stage + (1 | clinic)", sound_world(2)).diagnose(only="collinearity")
+    assert check["collinearity"].verdict is Verdict.SKIPPED and "no constant" in check["collinearity"].meaning
+
+
 def test_condition_indices_by_hand():
     """Two columns at unit length with cosine c: eigenvalues 1 + c and 1 - c."""
     rng = np.random.default_rng(3)

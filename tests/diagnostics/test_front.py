@@ -120,7 +120,8 @@ def test_robust_tables_are_checked_by_the_fit_behind_them(data):
     assert a == pytest.approx(b, rel=1e-9)
 
 
-def test_files(checks, tmp_path):
+def test_files(fit, tmp_path):
+    checks = fit.diagnose(only=["convergence", "collinearity"])
     checks.to_markdown(tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
     pytest.importorskip("matplotlib")

@@ -113,6 +113,8 @@ def condition_indices(X: FloatArray, weights: FloatArray) -> tuple[FloatArray, F
 def check(context: Context) -> Check:
     """Look for predictors that repeat each other."""
     terms = _usable(context)
+    if "Intercept" not in context.design.x_names:
+        raise NotChecked("The model has no constant, so inflation has no yardstick: check the same model with one.")
     if len(terms) < 2:
         whose = " with finite coefficients" if context.fit.status is Status.SEPARATED else ""
         raise NotChecked(f"The model has fewer than two predictors{whose}, so none can repeat another.")

@@ -259,6 +259,8 @@ def refit(context: Context, design: Design, *, lean: bool = True, start: bool = 
         It cannot be fitted, or did not reach a finite maximum.
     """
     base = settings_of(context.fit, threads=context.threads)
+    if not design.nested:  # crossed factors are fitted in one way, which is not asked for by name
+        base = replace(base, method=None, intpoints="auto")
     settings: Settings = replace(base, start=starting_at(context, design) if start else None, lean=lean)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MelogitWarning)

@@ -120,7 +120,8 @@ def check_integration(context: Context) -> Check:
     shift, change = found.max_shift_in_se, abs(found.loglik_error)
     if not np.isfinite(shift) and not np.isfinite(change):
         verdict = Verdict.SKIPPED
-        meaning = f"No finer grid was affordable, so the accuracy of {found.method} is not known."
+        how = "the Laplace approximation" if found.method == "laplace" else f"{found.method} with {points} points"
+        meaning = f"The integral was taken by {how}, and nothing finer was affordable to compare it with."
     elif shift > SHIFT_PROBLEM:
         verdict = Verdict.PROBLEM
         meaning = (
