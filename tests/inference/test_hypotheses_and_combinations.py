@@ -217,9 +217,9 @@ def test_contrasts_of_what_is_no_factor(fit, term, message):
         fit.contrast(term)
 
 
-def test_a_factor_in_an_interaction_has_no_single_contrast():
+def test_a_factor_that_meets_a_number_needs_its_value():
     tied = me.melogit("remission ~ Age * CancerStage + (1 | DID)", me.load_dataset("hospital"))
-    with pytest.raises(ModelError, match=r"part of an interaction.*lincom.*margins"):
+    with pytest.raises(ModelError, match=r"in an interaction with 'Age', a number.*Say at which value: at="):
         tied.pwcompare("CancerStage")
 
 

@@ -22,7 +22,7 @@ def factor_levels(term: str, fixed: Sequence[str], bases: Sequence[tuple[str, st
     Raises
     ------
     ModelError
-        No such factor, one without a base level in the model, or one that is part of an interaction.
+        No such factor, or one without a base level in the model.
 
     Examples
     --------
@@ -45,12 +45,6 @@ def factor_levels(term: str, fixed: Sequence[str], bases: Sequence[tuple[str, st
             listed = f"it has {', '.join(simple)}" if simple else "it has no factor with a base level"
             what = f"There is no factor '{term}' in this model; {listed}."
         raise ModelError(what)
-    tied = [name for name in fixed if ":" in split_levels(name)[0] and term in split_levels(name)[0].split(":")]
-    if tied:
-        raise ModelError(
-            f"'{term}' is part of an interaction ({tied[0]}), so differences between its levels depend on the other "
-            "variable. Say at which value with lincom, or average over the data with margins."
-        )
     found: list[tuple[str, int | None]] = [(dict(bases)[term], None)]
     found += [(level, index) for index, (heading, level) in enumerate(split) if heading == term and level]
     return found

@@ -1,4 +1,4 @@
-"""What can be asked of a finished fit: tests, combinations, contrasts, robust variances."""
+"""What can be asked of a finished fit: tests, combinations, robust variances."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from melogit.errors import FormulaError, ModelError
 from melogit.fit.types import Fit
 from melogit.formula.reading import open_table
 from melogit.formula.tokens import nearest
-from melogit.inference import Wald, critical_value, normal_interval, z_and_p
-from melogit.inference.contrasts import factor_levels, pairs_of, rows_of
+from melogit.inference import Wald, normal_interval, z_and_p
 from melogit.inference.hypotheses import delta_method, read_hypotheses, wald_test
-from melogit.inference.multiple import adjusted_p, check_adjustment, critical_z
 from melogit.inference.sandwich import Robust, reported_scores, sandwich
 
 COLUMNS = ["estimate", "std_err", "z", "p", "ci_low", "ci_high"]
@@ -93,52 +91,6 @@ def exponentiated(table: pd.DataFrame) -> pd.DataFrame:
         table[["odds_ratio", "ci_low", "ci_high"]] = np.exp(table[["odds_ratio", "ci_low", "ci_high"]])
     table["std_err"] *= table["odds_ratio"]
     return table
-
-
-# --------------------------------------------------------------------------------------------------- contrasts
-
-
-def contrast_table(fit: Fit, term: str, kind: str, level: float, adjust: str, odds_ratios: bool) -> pd.DataFrame:
-    """Contrasts of a factor's levels, with adjusted p-values and intervals."""
-    levels = factor_levels(term, fit.names[: fit.n_fixed], fit.wording.base_levels)
-    labels, weights = rows_of(kind, [name for name, _ in levels])
-    return _compared(fit, levels, labels, weights, level, adjust, odds_ratios)
-
-
-def pairwise_table(fit: Fit, term: str, level: float, adjust: str, odds_ratios: bool) -> pd.DataFrame:
-    """All differences between two levels of a factor."""
-    levels = factor_levels(term, fit.names[: fit.n_fixed], fit.wording.base_levels)
-    labels, weights = pairs_of([name for name, _ in levels])
-    return _compared(fit, levels, labels, weights, level, adjust, odds_ratios)
-
-
-def _compared(
-    fit: Fit,
-    levels: list[tuple[str, int | None]],
-    labels: list[str],
-    weights: NDArray[np.float64],
-    level: float,
-    adjust: str,
-    odds_ratios: bool,
-) -> pd.DataFrame:
-    check_adjustment(adjust)
-    critical_value(level)
-    used = [(k, index) for k, (_, index) in enumerate(levels) if index is not None]
-    at = [index for _, index in used]
-    rows = weights[:, [k for k, _ in used]]
-    values = rows @ fit.params[at]
-    std_err = np.sqrt(np.einsum("ij,jk,ik->i", rows, fit.cov[np.ix_(at, at)], rows))
-    if not np.all(np.isfinite(values)) or not np.all(np.isfinite(std_err)):
-        raise ModelError(
-            "A level of this factor has an infinite coefficient (separation), so its levels cannot be compared. "
-            "Merge it with another level, or leave its rows out."
-        )
-    table = estimate_table(values, std_err, labels, level)
-    size = {"df": len(levels) - 1, "groups": len(levels)}
-    half = critical_z(level, adjust, len(labels), **size) * std_err
-    table["p"] = adjusted_p(table["z"].to_numpy(), adjust, **size)
-    table["ci_low"], table["ci_high"] = values - half, values + half
-    return exponentiated(table) if odds_ratios else table
 
 
 # -------------------------------------------------------------------------------------------- robust variances

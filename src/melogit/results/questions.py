@@ -9,12 +9,13 @@ import pandas as pd
 
 from melogit.errors import ModelError
 from melogit.inference import Wald
-from melogit.results import figures, inferences, measures, plugin, profiles
+from melogit.results import contrasts, figures, inferences, measures, plugin, profiles
 from melogit.results.quality import Quality, judge
 
 if TYPE_CHECKING:
     from melogit.design import Design
     from melogit.fit.types import Fit
+    from melogit.formula.recipe import Recipe
 
 Adjustment = Literal["none", "bonferroni", "sidak", "holm", "scheffe", "tukey"]
 
@@ -29,6 +30,7 @@ class Questions:
         design: Design | None
         level: float
         oim: Fit | None
+        recipe: Recipe | None
 
         def glance(self) -> pd.DataFrame: ...  # noqa: D102
 
@@ -120,13 +122,17 @@ class Questions:
         adjust: Adjustment = "none",
         odds_ratios: bool = False,
         level: float | None = None,
+        *,
+        at: Mapping[str, Any] | None = None,
+        by: str | Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Contrasts between the levels of a factor, on the log-odds scale.
 
         Parameters
         ----------
         term : str
-            A factor of the fixed part that is in no interaction.
+            A factor of the fixed part. Where it is in interactions, the differences are averaged over the levels of
+            the other factors, each with the same weight (as Stata does).
         kind : str
             Each level against the base (``reference``), the one before (``adjacent``), the mean of all (``mean``) or
             of those before (``helmert``); or trends over equally spaced levels (``polynomial``).
@@ -135,22 +141,43 @@ class Questions:
             intervals are Bonferroni's) or ``scheffe``. ``tukey`` is for pairs, see ``pwcompare``.
         odds_ratios : bool
         level : float, optional
+        at : mapping, optional
+            Values of predictors that the factor interacts with; needed for numbers: ``at={"age": 50}``.
+        by : str or sequence of str, optional
+            Factors whose levels are kept apart: differences at each of them. Adjusted within each.
+
+        Examples
+        --------
+        >>> import melogit as me
+        >>> fit = me.melogit("remission ~ CancerStage * FamilyHx + (1 | DID)", me.load_dataset("hospital"))
+        >>> list(fit.contrast("CancerStage", by="FamilyHx").index)[:3]
+        ['II vs I | FamilyHx=no', 'III vs I | FamilyHx=no', 'IV vs I | FamilyHx=no']
         """
-        return inferences.contrast_table(self.fit, term, kind, self._level(level), adjust, odds_ratios)
+        asked = contrasts.Compared(term, at, by, self._level(level), adjust, odds_ratios)
+        return contrasts.contrast_table(self.fit, self.recipe, kind, asked)
 
     def pwcompare(
-        self, term: str, adjust: Adjustment = "none", odds_ratios: bool = False, level: float | None = None
+        self,
+        term: str,
+        adjust: Adjustment = "none",
+        odds_ratios: bool = False,
+        level: float | None = None,
+        *,
+        at: Mapping[str, Any] | None = None,
+        by: str | Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """All differences between two levels of a factor, on the log-odds scale.
 
         Parameters
         ----------
         term : str
-            A factor of the fixed part that is in no interaction.
+            A factor of the fixed part; in interactions as for ``contrast``.
         adjust : {"none", "bonferroni", "sidak", "holm", "scheffe", "tukey"}
             p-values and intervals for there being many; the intervals of ``holm`` are Bonferroni's.
         odds_ratios : bool
         level : float, optional
+        at, by
+            As for ``contrast``.
 
         Examples
         --------
@@ -159,7 +186,8 @@ class Questions:
         >>> list(fit.pwcompare("CancerStage", adjust="tukey").index)[:3]
         ['II vs I', 'III vs I', 'IV vs I']
         """
-        return inferences.pairwise_table(self.fit, term, self._level(level), adjust, odds_ratios)
+        asked = contrasts.Compared(term, at, by, self._level(level), adjust, odds_ratios)
+        return contrasts.pairwise_table(self.fit, self.recipe, asked)
 
     def profile(self, parameter: str, points: int = 8, level: float | None = None) -> profiles.ProfileCurve:
         """Profile likelihood of a coefficient, a variance or a covariance: curve and interval, with ``plot()``.
