@@ -21,6 +21,7 @@ from melogit.diagnostics import (
     row_influence,
     serial,
     settled,
+    shape,
     sparse,
     structure,
 )
@@ -44,6 +45,7 @@ def all_checks() -> Mapping[str, tuple[str, CheckFunction]]:
         row_influence.KEY: (row_influence.TITLE, row_influence.check),
         group_influence.KEY: (group_influence.TITLE, group_influence.check),
         random_effects.KEY: (random_effects.TITLE, random_effects.check),
+        shape.KEY: (shape.TITLE, shape.check),
         between_within.KEY: (between_within.TITLE, between_within.check),
         levels.KEY: (levels.TITLE, levels.check),
         serial.KEY: (serial.TITLE, serial.check),

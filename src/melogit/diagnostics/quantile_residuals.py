@@ -1,4 +1,4 @@
-r"""Quantile residuals from simulated responses, and the tests that go with them, as the R package DHARMa defines them.
+r"""Quantile residuals from simulated responses, and the tests that go with them, as the R package DHARMa does.
 
 With draws $y^*_1 \dots y^*_S$ of a row from the fitted model, its scaled residual is a draw from the uniform
 distribution between the shares of draws below it and at or below it (Dunn & Smyth 1996, J. Comput. Graph. Stat. 5,
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrc, kolmogorov
+from scipy.special import bdtr, bdtrc, gammaln, kolmogorov, xlog1py, xlogy
 
 FloatArray = NDArray[np.float64]
+EXACT = 100  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,25 @@ def scaled_residuals(observed: FloatArray, drawn: FloatArray, uniform: FloatArra
 
 
 def uniformity(residuals: FloatArray) -> Tested:
-    """Kolmogorov-Smirnov test against the uniform distribution (asymptotic p-value)."""
+    """Kolmogorov-Smirnov test against the uniform distribution, exact below 100 rows as R's ks.test."""
     x = np.sort(residuals)
     n = len(x)
     at = np.arange(n)
     distance = float(np.max(np.maximum(x - at / n, (at + 1) / n - x)))
+    if n < EXACT:
+        from scipy.stats import kstwo
+
+        return Tested(distance, float(kstwo.sf(distance, n)))
     return Tested(distance, float(kolmogorov(np.sqrt(n) * distance)))
 
 
-def dispersion(observed: FloatArray, drawn: FloatArray) -> Tested:
-    """Variance of the data around the mean of the draws, over that of the draws: DHARMa's default test of dispersion.
+def dispersion(observed: FloatArray, drawn: FloatArray, fitted: FloatArray) -> Tested:
+    """Variance of the data around the fitted response, over that of the draws.
 
-    The p-value is twice the smaller share of draws whose variance lies beyond the data's.
+    The p-value is twice the smaller share of draws whose variance lies at or beyond the data's.
     """
-    centre = drawn.mean(axis=1)
-    expected = np.var(drawn - centre[:, None], axis=0, ddof=1)
-    found = float(np.var(observed - centre, ddof=1))
+    found = float(np.var(observed - fitted, ddof=1))
+    expected = np.var(drawn - fitted[:, None], axis=0, ddof=1)
     return Tested(found / float(expected.mean()), _two_sided(found, expected))
 
 
@@ -70,10 +74,10 @@ def _two_sided(found: float, drawn: FloatArray) -> float:
 
 
 def outliers(residuals: FloatArray, draws: int) -> Tested:
-    """Share of residuals at 0 or 1 (rows beyond all draws), against 2 / (draws + 1): exact binomial test."""
-    n, chance = len(residuals), 2.0 / (draws + 1)
-    found = int(np.sum((residuals <= 0) | (residuals >= 1)))
-    return Tested(found / n, binomial_p(found, n, chance))
+    """Share of residuals within 1 / (draws + 1) of 0 or 1, and the exact binomial test of 2 / (draws + 1)."""
+    n, margin = len(residuals), 1.0 / (draws + 1)
+    found = int(np.sum(residuals < margin) + np.sum(residuals > 1 - margin))
+    return Tested(found / n, binomial_p(found, n, 2 * margin))
 
 
 def binomial_p(found: int, n: int, chance: float) -> float:
@@ -92,7 +96,5 @@ def binomial_p(found: int, n: int, chance: float) -> float:
 
 
 def _log_mass(counts: NDArray[np.int64], n: int, chance: float) -> FloatArray:
-    from scipy.special import gammaln, xlog1py, xlogy
-
     ways = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
     return ways + xlogy(counts, chance) + xlog1py(n - counts, -chance)

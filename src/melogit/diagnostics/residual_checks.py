@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melogit.diagnostics.context import Context, generator
-from melogit.diagnostics.fit_statistics import binned
+from melogit.diagnostics.fit_statistics import binned, unconditional
 from melogit.diagnostics.quantile_residuals import Tested, dispersion, outliers, scaled_residuals, uniformity
 from melogit.diagnostics.simulated import compared, predictor_bins
 from melogit.diagnostics.wording import listed
-from melogit.diagnostics.worlds import Compared, joint_p, simulated_p
+from melogit.diagnostics.worlds import Compared, World, joint_p, simulated_p
 from melogit.inference.model_test import simulate_response
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Verdict
 from melogit.report.checks_text import p_text
@@ -39,15 +39,16 @@ class Residuals:
     draws: int
 
 
-def quantile_residuals(context: Context, mu: FloatArray) -> dict[str, Residuals]:
+def quantile_residuals(context: Context, world: World) -> dict[str, Residuals]:
     """Scaled residuals by simulation, with new effects of the groups and at their posterior means.
 
     Parameters
     ----------
-    mu : (n,)
-        Probabilities at the posterior means.
+    world : World
+        The data's own.
     """
-    design = context.design
+    design, mu = context.design, world.mu
+    fitted = {KINDS[0]: unconditional(world)[2], KINDS[1]: mu}
     rng = generator(context, "quantile residuals")
     draws = int(np.clip(MOST_DRAWN // design.n_rows, 20, DRAWS))
     trials = design.trials.astype(np.int64)
@@ -59,7 +60,11 @@ def quantile_residuals(context: Context, mu: FloatArray) -> dict[str, Residuals]
             drawn[:, s] = simulate_response(design, context.fit, rng) if kind == KINDS[0] else rng.binomial(trials, mu)
         drawn, observed = drawn[used], design.y[used]
         values = scaled_residuals(observed, drawn, rng.random(len(observed)))
-        tests = (uniformity(values), dispersion(observed, drawn), outliers(values, draws))
+        tests = (
+            uniformity(values),
+            dispersion(observed, drawn, (design.trials * fitted[kind])[used]),
+            outliers(values, draws),
+        )
         out[kind] = Residuals(values, tests, draws)
     return out
 
@@ -77,7 +82,7 @@ def check(context: Context) -> Check:
     p = joint_p(away, drawn)
     each = [simulated_p(float(away[k]), drawn[:, k]) for k in range(len(away))]
     verdict = Verdict.LOOK if p < context.alpha else Verdict.FINE
-    residuals = quantile_residuals(context, found.world.mu)
+    residuals = quantile_residuals(context, found.world)
     names = [name for name, _, _ in predictor_bins(context)] if by_predictor else []
     return Check(
         key=KEY,
@@ -152,7 +157,8 @@ def _tests(residuals: dict[str, Residuals], each: list[float]) -> CheckTable:
             rows.append((kind, test, tested.statistic, tested.p, each[3 * i + k]))
     caption = (
         "Tests of the quantile residuals: uniformity (Kolmogorov-Smirnov distance), dispersion (ratio to the model's), "
-        "outliers (share beyond all draws). 'p, plain' takes rows as independent and estimates as known, as DHARMa "
+        "outliers (share among the outermost draws). 'p, plain' takes rows as independent and estimates as known, as "
+        "DHARMa "
         "does; "
         "the verdict rests on 'p, simulated', which does not."
     )
@@ -195,7 +201,7 @@ def _along(context: Context, found: Compared, names: list[str], each: list[float
     out = []
     for k in sorted(continuous, key=lambda k: each[6 + k])[:3]:
         name, place, bins = places[k]
-        bin_ = binned(replace(context.design), found.world.mu, place, context.predictors[k].values, bins)
+        bin_ = binned(context.design, found.world.mu, place, context.predictors[k].values, bins)
         use = bin_.count > 0
         x, count = bin_.centre[use], bin_.count[use]
         gap = (bin_.events[use] - bin_.expected[use]) / count
