@@ -12,6 +12,7 @@ from melogit.report.numbers import count
 from melogit.report.text import printable
 
 WIDTH = 100
+MOST_LETTERS = 160  # of a check's one line
 MOST_FINDINGS = 7  # in the verdict; the others are named in one line
 TABLE_ROWS = 30
 WORDS = {Verdict.FINE: "fine", Verdict.LOOK: "LOOK", Verdict.PROBLEM: "PROBLEM", Verdict.SKIPPED: "not checked"}
@@ -119,7 +120,7 @@ def summary_text(formula: str, checks: Sequence[Check], verdict: Sequence[str]) 
     for check in checks:
         result = measure_text(check.measures[0]) if check.measures else first_sentence(check.meaning)
         line = f"{WORDS[check.verdict]:<11}  {check.title:<{titles}}  {check.key:<{keys}}  {result}"
-        lines.append(textwrap.shorten(line, 160, placeholder=" ...") if len(line) > 160 else line)
+        lines.append(line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 4].rstrip()} ...")
     return "\n".join(printable(line.rstrip()) for line in lines)
 
 
