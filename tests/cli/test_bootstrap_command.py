@@ -13,23 +13,9 @@ import pandas as pd
 import pytest
 
 import melogit as me
-from melogit.cli.main import main
 
 FORMULA = "purchase ~ minutes + (1 | consumer)"
 MODEL = ("bootstrap", "retail", FORMULA, "--intpoints", "9")
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+from typing import Any, cast
 
 from melogit.cli.commands import NOT_CONVERGED, fit_model, rows
 from melogit.cli.files import check_outputs, write_json, write_text
 from melogit.errors import ModelError
 from melogit.results import Results
-from melogit.results.bootstrap import BootstrapResults
+from melogit.results.bootstrap import BootstrapResults, Kind
 from melogit.stata.fitted import StataResults, parameter_label
 
 INTERRUPTED = 130
@@ -59,10 +59,8 @@ def _label(fit: Results, name: str) -> str:
 
 def content(boot: BootstrapResults, version: str, formula: str) -> dict[str, Any]:
     """Everything about a bootstrap but the replicates, for ``--json``."""
-    table = boot.table("normal")[["observed", "bias", "std_err"]]
-    limits = {}
-    for kind in boot.kinds:
-        limits[kind] = rows(boot.table(kind)[["ci_low", "ci_high"]], "parameter")
+    tables = {kind: boot.table(cast(Kind, kind)) for kind in boot.kinds}
+    limits = {kind: table.drop(columns=["observed", "bias", "std_err"]) for kind, table in tables.items()}
     return {
         "melogit": version,
         "formula": formula,
@@ -75,7 +73,7 @@ def content(boot: BootstrapResults, version: str, formula: str) -> dict[str, Any
         "failed": boot.failed.to_dict("records"),
         "warned": boot.warned.to_dict(),
         "level": boot.level,
-        "parameters": rows(table, "parameter"),
-        "intervals": limits,
+        "parameters": rows(tables["normal"].drop(columns=["ci_low", "ci_high"]), "parameter"),
+        "intervals": {kind: rows(table, "parameter") for kind, table in limits.items()},
         "no_intervals": boot.missing,
     }
