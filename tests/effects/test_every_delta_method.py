@@ -212,13 +212,13 @@ def known(data):
 
 
 def posterior_moments(data, fit, group, P):
-    """Mean and variance of b for one group at many parameters (D, 5), on a fixed grid of 200 points."""
+    """Mean and variance of b for one group at many parameters (D, 5), on a fixed grid of 49 points."""
     own = data[data["g"] == group]
     x, c, y = own["x"].to_numpy(), own["c"].to_numpy(), own["y"].to_numpy()
     X = np.column_stack([np.ones_like(x), x, c == "mid", c == "top"]).astype(float)
     eta = P[:, :4] @ X.T
     sd = np.sqrt(P[:, 4])
-    grid = np.linspace(-8, 8, 200)
+    grid = np.linspace(-6, 6, 49)
     log = np.empty((len(P), len(grid)))
     for k, u in enumerate(grid):
         t = eta + (sd * u)[:, None]
