@@ -7,6 +7,7 @@ import pytest
 from chromium import Browser, find_browser
 
 from invented_checks import HOSTILE, report
+from melogit.cli.main import main
 from melogit.plots.checks import as_svg
 from melogit.report.page import build_page
 
@@ -29,14 +30,22 @@ def page(tmp_path_factory):
     return path
 
 
+def faults(browser):
+    """What the page complained about."""
+    wrong = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+    return [event for event in browser.events if event["method"] in wrong]
+
+
+def fetched(browser):
+    """Every address asked for but those within the page itself."""
+    asked = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith("data:")]
+
+
 def test_it_opens_without_errors_and_fetches_nothing(browser, page):
     browser.open(page)
-    told = [event["method"] for event in browser.events]
-    wrong = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
-    assert not set(wrong) & set(told), [event for event in browser.events if event["method"] in wrong]
-    requests = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
-    assert page.as_uri() in requests
-    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
+    assert faults(browser) == []
+    assert fetched(browser) == [page.as_uri()]
 
 
 def test_names_from_the_data_are_shown_as_they_are_and_never_run(browser, page):
@@ -89,15 +98,17 @@ def test_links_lead_to_their_place(browser, page):
         assert where == [link, True]
 
 
+BEYOND = (
+    "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, pre, svg')"
+    "&& e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120))"
+)
+
+
 @pytest.mark.parametrize("width", SIZES)
 def test_nothing_is_wider_than_the_window(browser, page, width):
     browser.open(page, width)
     assert browser.run("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
-    beyond = browser.run(
-        "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, pre, svg')"
-        "&& e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120))"
-    )
-    assert beyond == []
+    assert browser.run(BEYOND) == []
 
 
 # For each text that is seen: the ratio of its luminance to that of what lies behind it (WCAG 2.2, 1.4.3).
@@ -127,15 +138,20 @@ CONTRAST = """(() => {
 })()"""
 
 
+def pale(browser, at_least):
+    """Texts, of at least so many, with less contrast than 4.5."""
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = browser.run(CONTRAST)
+    assert len(found) >= at_least
+    return [(round(ratio, 2), text) for ratio, text in found if ratio < 4.5]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_stands_out_from_its_background(browser, page, dark):
     browser.open(page, dark=dark)
-    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     back = browser.run("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", back))) < 150) == dark
-    found = browser.run(CONTRAST)
-    assert len(found) > 300
-    assert [(round(ratio, 2), text) for ratio, text in found if ratio < 4.5] == []
+    assert pale(browser, at_least=300) == []
 
 
 def test_pictures_take_the_colours_of_the_page(browser, page):
@@ -180,3 +196,29 @@ def test_on_paper_it_is_dark_on_white_and_nothing_stays_folded(browser, page):
     assert folded and min(folded) > 20
     written = browser.pdf()
     assert written.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", written)) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("formula", "options", "finding"),
+    [
+        ("remission ~ IL6 + CRP + CancerStage + LengthofStay + Experience + (1 | DID)", [], "407 DID"),
+        (
+            "remission ~ Age + LengthofStay + FamilyHx + IL6 + CRP + CancerStage + Experience"
+            " + (1 | HID) + (0 + LengthofStay | DID) + (1 | DID)",
+            ["--method", "mcaghermite", "--intpoints", "7", "--only", "design", "collinearity"],
+            "The fit depends on where LengthofStay has its 0",
+        ),
+    ],
+    ids=["M1", "M3"],
+)
+def test_the_reports_on_the_hospital_data(browser, shared, tmp_path, formula, options, finding):
+    path = tmp_path / "report.html"
+    assert main(["diagnose", str(shared("data/hdp.csv")), formula, "--quiet", "--report", str(path), *options]) == 0
+    for width, dark in ((1280, False), (390, True)):
+        browser.open(path, width, dark=dark)
+        assert faults(browser) == [] and fetched(browser) == [path.as_uri()]
+        assert browser.run("document.documentElement.scrollWidth") == width and browser.run(BEYOND) == []
+        assert pale(browser, at_least=150) == []
+        assert finding in browser.run("document.body.innerText")
+    assert browser.run("[...document.querySelectorAll('figure svg')].every(s => s.getBoundingClientRect().height > 80)")
