@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,8 +100,13 @@ def test_killed_half_way_and_resumed_is_bit_identical(tmp_path, workers):
         assert victim.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    children = Path(f"/proc/{victim.pid}/task/{victim.pid}/children").read_text().split()
+    assert len(children) == (2 if "processes" in workers else 0)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in children):  # workers do not outlive their parent
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     saved = checkpoint.read_bytes().count(b"\n") - 1
     assert 80 <= saved < 400
     assert not (tmp_path / "done.pkl").exists()
