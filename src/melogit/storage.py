@@ -226,6 +226,7 @@ def _encode(fit: Fit, level: float) -> dict[str, Any]:
         "messages": fit.messages,
         "wording": wording,
         "integration": integration,
+        "nested": fit.nested,
     }
     estimates = {
         "names": fit.names,
@@ -321,6 +322,7 @@ def _decode_model(section: dict[str, Any]) -> dict[str, Any]:
         "messages": _tuples(section["messages"]),
         "wording": Wording(**{name: _tuples(value) for name, value in section["wording"].items()}),
         "integration": Integration(**integration),
+        "nested": bool(section.get("nested", True)),  # files before crossed models do not say
     }
 
 

@@ -13,6 +13,7 @@ from melogit.design import Design
 from melogit.effects.joint import Joint
 from melogit.effects.levels import Level, Posterior, slopes_by_differences
 from melogit.errors import ModelError
+from melogit.fit.posterior import crossed_effects
 from melogit.fit.types import Fit
 from melogit.likelihood.arrange_crossed import Crossed, arrange_crossed
 from melogit.likelihood.covariance import lambdas
@@ -35,10 +36,10 @@ def crossed_posterior(design: Design, fit: Fit, *, slopes: bool) -> Posterior:
     found = slopes_by_differences(crossed.covariance, fit, means) if slopes else []
     Lambda = lambdas(crossed.covariance, fit.theta)
     levels = []
-    for k, (u, C) in enumerate(zip(_by_factor(crossed, places, here), _roots(crossed, places, here), strict=True)):
+    for k, (u, cov) in enumerate(zip(*crossed_effects(crossed, here, invert(crossed, here)[2]), strict=True)):
         G, q = u.shape
         b = u @ Lambda[k].T
-        nowhere = np.full(G, -1, dtype=np.int64)
+        C, nowhere = np.asarray(np.linalg.cholesky(cov), dtype=np.float64), np.full(G, -1, dtype=np.int64)
         levels.append(Level(b, b, np.zeros((G, q, 0)), C, Lambda[k], nowhere, found[k] if found else None))
     return Posterior(tuple(levels), _joint(crossed, places, here))
 
@@ -68,22 +69,6 @@ def _by_factor(crossed: Crossed, places: list[IntArray], mode: Mode) -> list[Flo
     return [mode.u0 if k == crossed.eliminated else mode.u1[place] for k, place in enumerate(places)]
 
 
-def _roots(crossed: Crossed, places: list[IntArray], mode: Mode) -> list[FloatArray]:
-    """Root of the covariance of u of every group by itself, (G, q, q) per factor."""
-    _, _, inverse = invert(crossed, mode)
-    out = []
-    for k, place in enumerate(places):
-        block = inverse.block
-        if k != crossed.eliminated:
-            low, high = (
-                np.minimum(place[:, :, None], place[:, None, :]),
-                np.maximum(place[:, :, None], place[:, None, :]),
-            )
-            block = inverse.rest[low, high]
-        out.append(np.linalg.cholesky(block))
-    return out
-
-
 def _joint(crossed: Crossed, places: list[IntArray], mode: Mode) -> Joint:
     G, q, rest = crossed.problem.groups, crossed.problem.q, crossed.problem.rest
     own = np.repeat(np.arange(G), np.diff(crossed.first))
@@ -96,6 +81,6 @@ def _joint(crossed: Crossed, places: list[IntArray], mode: Mode) -> Joint:
         np.arange(G),
         mode.curvature.factor.L,
         T,
-        np.tril(mode.curvature.rest.T),
+        np.tril(mode.curvature.rest),
         tuple(places),
     )

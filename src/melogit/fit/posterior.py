@@ -11,6 +11,7 @@ from melogit.fit.integrate import place
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
 from melogit.likelihood.arrange_crossed import Crossed
+from melogit.likelihood.crossed import Inverse, Mode
 
 FloatArray = NDArray[np.float64]
 Effects = tuple[list[FloatArray], list[FloatArray], list[FloatArray]]
@@ -31,7 +32,12 @@ def posterior(nested: Nested, summit: Summit) -> Effects:
 
 def crossed_posterior(crossed: Crossed, summit: Summit) -> Effects:
     """The same for crossed factors: the joint mode, and its inverse curvature's blocks."""
-    mode, inverse = summit.nodes
+    means, covs = crossed_effects(crossed, *summit.nodes)
+    return means, covs, means
+
+
+def crossed_effects(crossed: Crossed, mode: Mode, inverse: Inverse) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Modes and covariances of u of every group by itself, per factor."""
     means, covs = [], []
     for k, (q, start) in enumerate(zip(crossed.covariance.sizes, crossed.starts, strict=True)):
         if k == crossed.eliminated:
@@ -44,7 +50,7 @@ def crossed_posterior(crossed: Crossed, summit: Summit) -> Effects:
         high = np.maximum(span[:, :, None], span[:, None, :])
         low = np.minimum(span[:, :, None], span[:, None, :])
         covs.append(inverse.rest[high, low])
-    return means, covs, means
+    return means, covs
 
 
 def no_effects(sizes: tuple[int, ...]) -> Effects:

@@ -24,11 +24,13 @@ class IntraclassCorrelation:
     ci_high: float
 
 
-def intraclass_correlations(variances: FloatArray, cov: FloatArray, level: float = 0.95) -> list[IntraclassCorrelation]:
-    r"""Intraclass correlation at each level of nesting, cumulative from the top.
+def intraclass_correlations(
+    variances: FloatArray, cov: FloatArray, level: float = 0.95, shared: NDArray[np.bool_] | None = None
+) -> list[IntraclassCorrelation]:
+    r"""Intraclass correlation of rows that share some of their groups; by default, at each level of nesting.
 
-    Two rows in the same group at level $l$ share all groups above it too, so
-    $\mathrm{ICC}_l = \sum_{k \le l} v_k / (\sum_k v_k + \pi^2 / 3)$.
+    With $S$ the set of groups shared, $\mathrm{ICC} = \sum_{k \in S} v_k / (\sum_k v_k + \pi^2 / 3)$. Two rows in the
+    same group at level $l$ of a nested model share all groups above it too.
 
     Parameters
     ----------
@@ -37,10 +39,12 @@ def intraclass_correlations(variances: FloatArray, cov: FloatArray, level: float
     cov : (L, L)
         Covariance matrix of these estimates. NaN rows belong to variances at 0, which are taken as known.
     level : float
+    shared : (S, L) bool, optional
+        Which groups are shared, one row per correlation. By default those of each level and of all above it.
 
     Returns
     -------
-    list of IntraclassCorrelation, length L
+    list of IntraclassCorrelation, length S (by default L)
 
     Examples
     --------
@@ -51,11 +55,11 @@ def intraclass_correlations(variances: FloatArray, cov: FloatArray, level: float
     total = variances.sum() + LOGISTIC_VARIANCE
     known = ~np.isfinite(np.diag(cov))
     results = []
-    for count in range(1, len(variances) + 1):
-        estimate = variances[:count].sum() / total
-        gradient = ((np.arange(len(variances)) < count) - estimate) / total
+    for chosen in np.tri(len(variances), dtype=bool) if shared is None else shared:
+        estimate = variances[chosen].sum() / total
+        gradient = (chosen - estimate) / total
         free = ~known
-        if known[:count].all():
+        if known[chosen].all():
             std_err = np.float64(np.nan)  # every variance in the numerator is at the boundary, hence so is the ratio
         else:
             std_err = np.sqrt(gradient[free] @ cov[np.ix_(free, free)] @ gradient[free])

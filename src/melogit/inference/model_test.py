@@ -50,16 +50,17 @@ def likelihood_ratio(
     a, b, design_a, design_b = ordered(a, b, design_a, design_b)
     tested = compare_structure(a, b, design_a, design_b)
     stat = _statistic(a, b)
-    free = tested.fixed + tested.interior_count
-    dims = sum(len(cone) for cone in tested.cones)
+    free, dims = tested.free, tested.edged
     df = free + dims
-    if not tested.cones:
+    if dims == 0:
         return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df})")
     if dims == 1:
         kind = "chibar2(01)" if free == 0 else f"0.5 chi2({free}) + 0.5 chi2({free + 1})"
         return LikelihoodRatio(stat, df, mixture_p(stat, free), kind)
     if design_a is None or design_b is None:
         return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df}), conservative: a model has no data")
+    if not design_b.nested:
+        return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df}), conservative: the groups cross")
     found = null_information(a, b, design_a, design_b, tested)
     if found is None:
         return LikelihoodRatio(stat, df, float(chdtrc(df, stat)), f"chi2({df}), conservative: few top-level groups")
@@ -116,6 +117,7 @@ def null_information(
     scores[:, p:] = np.linalg.solve(jacobian.T, scores[:, p:].T).T
     names = list(b.names)
     cone_names = [name for cone in tested.cones for name in cone]
+    cone_names += [name for *pair, _ in tested.exchangeable for name in pair]
     new_fixed = _new_fixed(a, b, design_a, design_b)
     chosen = [*new_fixed, *(names.index(n) for n in tested.interior), *(names.index(n) for n in cone_names)]
     rest = [k for k in range(len(names)) if k not in chosen]
@@ -127,7 +129,15 @@ def null_information(
     information = full[np.ix_(chosen, chosen)] - inner @ full[np.ix_(rest, chosen)]
     information = information * np.outer(scale[chosen], scale[chosen])
     where = {names[index]: position for position, index in enumerate(chosen)}
-    return (information + information.T) / 2, [tuple(where[name] for name in cone) for cone in tested.cones]
+    cones = [tuple(where[name] for name in cone) for cone in tested.cones]
+    turn = np.eye(len(chosen))
+    for variance, covariance, size in tested.exchangeable:
+        # v and c are a matrix of that kind where its two eigenvalues, v - c and v + (size - 1) c, are not negative.
+        pair = [where[variance], where[covariance]]
+        turn[np.ix_(pair, pair)] = np.array([[size - 1, 1], [-1, 1]]) / size
+        cones += [(pair[0],), (pair[1],)]
+    information = turn.T @ information @ turn
+    return (information + information.T) / 2, cones
 
 
 def _new_fixed(a: Fit, b: Fit, design_a: Design, design_b: Design) -> list[int]:
@@ -152,6 +162,10 @@ def _larger_at_smaller(a: Fit, b: Fit, design_a: Design, design_b: Design, teste
     covariances = []
     for term, match, data in zip(b.terms, tested.terms, design_b.terms, strict=True):
         size = np.sqrt(np.mean(data.Z**2, axis=0))
+        for block in data.blocks:
+            if block.structure in ("identity", "exchangeable"):  # one variance for all
+                span = slice(block.start, block.start + block.size)
+                size[span] = size[span].max()
         Sigma = np.diag((NEAR_ZERO / np.where(size > 0, size, 1.0)) ** 2)
         if match is not None:
             old = a.terms[match]
@@ -254,7 +268,7 @@ def parametric_bootstrap(
             f"Only {done} of {samples} simulated data sets could be fitted by both models, too few for a p-value. "
             "The models are too rich for these data."
         )
-    df = tested.fixed + tested.interior_count + sum(len(cone) for cone in tested.cones)
+    df = tested.free + tested.edged
     lost = f", {samples - done} could not be fitted" if done < samples else ""
     return LikelihoodRatio(stat, df, (1 + beyond) / (1 + done), f"parametric bootstrap, {samples} samples{lost}")
 

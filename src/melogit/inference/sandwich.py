@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit.design import Design
+from melogit.design import Design, GroupingFactor
 from melogit.errors import ModelError
 from melogit.fit.types import Fit
-from melogit.inference.summit import cluster_scores, return_to
+from melogit.inference.summit import cluster_scores, crossed_scores, return_to
 from melogit.likelihood.covariance import reported_variances
 
 FloatArray = NDArray[np.float64]
@@ -90,17 +90,12 @@ def sandwich(design: Design, fit: Fit, clusters: NDArray[np.int64] | None = None
     Raises
     ------
     ModelError
-        A top-level group is in two clusters; fewer than two clusters.
+        A top-level group is in two clusters; fewer than two clusters; crossed factors without clusters around them.
     """
-    scores = scores_by_group(design, fit)
-    top = design.terms[0].factor
-    label = name or top.name
-    if clusters is not None:
-        scores = np.array(scores)
-        of_group = cluster_of_groups(clusters, design, label)
-        total = np.zeros((int(of_group.max()) + 1, scores.shape[1]))
-        np.add.at(total, of_group, scores)
-        scores = total[np.unique(of_group)]
+    label = name or design.terms[0].factor.name
+    scores = (
+        _crossed_scores(design, fit, clusters, label) if not design.nested else _scores(design, fit, clusters, label)
+    )
     count = len(scores)
     if count < 2:
         raise ModelError(
@@ -120,9 +115,37 @@ def sandwich(design: Design, fit: Fit, clusters: NDArray[np.int64] | None = None
     return Robust(cov, cov_theta, count, label)
 
 
-def cluster_of_groups(clusters: NDArray[np.int64], design: Design, name: str) -> NDArray[np.int64]:
-    """Cluster number (G,) of every top-level group; refuses a group that lies in two."""
+def _scores(design: Design, fit: Fit, clusters: NDArray[np.int64] | None, label: str) -> FloatArray:
+    """Score of every cluster of nested groups, by default of every top-level group."""
+    scores = scores_by_group(design, fit)
+    if clusters is None:
+        return scores
     top = design.terms[0].factor
+    must = f"be at or above the top level of the model; '{top.name}' itself is always possible"
+    of_group = cluster_of_groups(clusters, top, label, must)
+    total = np.zeros((int(of_group.max()) + 1, scores.shape[1]))
+    np.add.at(total, of_group, scores)
+    return total[np.unique(of_group)]
+
+
+def _crossed_scores(design: Design, fit: Fit, clusters: NDArray[np.int64] | None, label: str) -> FloatArray:
+    """Score of every cluster around crossed groups."""
+    if clusters is None:
+        names = " and ".join(f"'{term.factor.name}'" for term in design.terms)
+        raise ModelError(
+            f"Robust standard errors rest on independent clusters, and {names} cross each other, so that neither's "
+            "groups are independent. Name a variable whose clusters hold whole groups of all of them (the school, "
+            'where pupils and raters stay within schools): vce="cluster", cluster="school". Without one, use '
+            'vce="oim" or a parametric bootstrap.'
+        )
+    for term in design.terms:
+        cluster_of_groups(clusters, term.factor, label, "hold whole groups of every grouping factor")
+    _, codes = np.unique(clusters, return_inverse=True)
+    return crossed_scores(design, fit, codes.astype(np.int64))
+
+
+def cluster_of_groups(clusters: NDArray[np.int64], top: GroupingFactor, name: str, must: str) -> NDArray[np.int64]:
+    """Cluster number (G,) of every group of a factor; refuses a group that lies in two."""
     low = np.full(top.n_levels, np.iinfo(np.int64).max)
     high = np.full(top.n_levels, -1)
     np.minimum.at(low, top.codes, clusters)
@@ -131,7 +154,6 @@ def cluster_of_groups(clusters: NDArray[np.int64], design: Design, name: str) ->
         first = top.levels[np.flatnonzero(low != high)[0]]
         raise ModelError(
             f"The clusters of '{name}' cut through the groups of '{top.name}': group {first} lies in several of them. "
-            f"Rows of one group depend on each other, so clusters must be at or above the top level of the model; "
-            f"'{top.name}' itself is always possible."
+            f"Rows of one group depend on each other, so clusters must {must}."
         )
     return low

@@ -14,6 +14,9 @@ from melogit.fit.integrate import Grid, Integrator, Placed, place, settle
 from melogit.fit.types import Fit, Status
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested, arrange
+from melogit.likelihood.arrange_crossed import arrange_crossed
+from melogit.likelihood.crossed import cluster_scores as crossed_cluster_scores
+from melogit.likelihood.crossed import find_mode
 
 FloatArray = NDArray[np.float64]
 
@@ -44,8 +47,22 @@ def return_to(design: Design, fit: Fit, *, threads: int | None = None) -> Summit
     Raises
     ------
     ModelError
-        The fit has infinite coefficients, or did not converge.
+        The factors cross; the fit has infinite coefficients, or did not converge.
     """
+    check_reached(fit)
+    nested = arrange(design, threads=threads)
+    x = in_search(nested.to_user, fit)
+    ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True))
+    if not ok:
+        raise ModelError("The posterior modes could not be found again at the estimates. Fit the model once more.")
+    by = _integrator(nested, fit, x, Placed(nodes))
+    if by.method == "mvaghermite":
+        return Summit(nested, x, by, Placed(settle(nested, by, x, nodes, rounds=50), modes=nodes))
+    return Summit(nested, x, by, Placed(nodes))
+
+
+def check_reached(fit: Fit) -> None:
+    """Refuse a fit that has no finite maximum to return to."""
     if fit.status is Status.SEPARATED or not np.all(np.isfinite(fit.params)):
         endless = [name for name, value in zip(fit.names, fit.params, strict=True) if not np.isfinite(value)]
         raise ModelError(
@@ -57,16 +74,12 @@ def return_to(design: Design, fit: Fit, *, threads: int | None = None) -> Summit
             f"The fit did not reach a maximum ({fit.status.value}), so this cannot be computed from it. "
             "Raise max_iterations= or simplify the model."
         )
-    nested = arrange(design, threads=threads)
+
+
+def in_search(to_user: FloatArray, fit: Fit) -> FloatArray:
+    """The estimates on the scale of the search, (p + m,)."""
     user = np.concatenate([fit.params[: fit.n_fixed], fit.theta])
-    x = np.asarray(np.linalg.solve(nested.to_user, user), dtype=np.float64)
-    ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True))
-    if not ok:
-        raise ModelError("The posterior modes could not be found again at the estimates. Fit the model once more.")
-    by = _integrator(nested, fit, x, Placed(nodes))
-    if by.method == "mvaghermite":
-        return Summit(nested, x, by, Placed(settle(nested, by, x, nodes, rounds=50), modes=nodes))
-    return Summit(nested, x, by, Placed(nodes))
+    return np.asarray(np.linalg.solve(to_user, user), dtype=np.float64)
 
 
 def _integrator(nested: Nested, fit: Fit, x: FloatArray, placed: Placed) -> Integrator:
@@ -110,3 +123,21 @@ def cluster_scores(summit: Summit) -> FloatArray:
     p = nested.p
     scores = np.concatenate([found[:, :p], found[:, p:] @ nested.covariance.basis], axis=1)
     return scores[nested.unit_of_code[0]]
+
+
+def crossed_scores(design: Design, fit: Fit, cluster: NDArray[np.int64]) -> FloatArray:
+    """Score of every cluster of a crossed fit, in coefficients and Cholesky entries, user's units: (G, p + m).
+
+    Parameters
+    ----------
+    cluster : (n,)
+        ``0 .. G-1`` for every row; no group of any factor may lie in two.
+    """
+    check_reached(fit)
+    crossed = arrange_crossed(design)
+    start = np.zeros((crossed.problem.groups, crossed.problem.q)), np.zeros(crossed.problem.rest)
+    mode = find_mode(crossed, in_search(crossed.to_user, fit), *start)
+    if mode is None:
+        raise ModelError("The posterior modes could not be found again at the estimates. Fit the model once more.")
+    scores = crossed_cluster_scores(crossed, mode, cluster[crossed.order], int(cluster.max()) + 1)
+    return np.asarray(np.linalg.solve(crossed.to_user.T, scores.T).T, dtype=np.float64)

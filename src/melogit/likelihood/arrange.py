@@ -79,8 +79,14 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
     Raises
     ------
     ModelError
-        More levels or effects than the kernel takes.
+        Factors that cross; more levels or effects than the kernel takes.
     """
+    if not design.nested:
+        names = " and ".join(f"'{term.factor.name}'" for term in design.terms)
+        raise ModelError(
+            f"This takes the integral over each top-level group by itself, and {names} cross each other, so that there "
+            "are no such integrals. It is available for nested groups only."
+        )
     effects = sum(len(t.names) for t in design.terms)
     if len(design.terms) > MAX_LEVELS or effects > MAX_EFFECTS:
         raise ModelError(

@@ -17,6 +17,7 @@ Skaug, H. J. and Fournier, D. A. (2006). Comput. Statist. Data Anal. 51, 699-709
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -212,6 +213,15 @@ def invert(crossed: Crossed, mode: Mode) -> tuple[FloatArray, FloatArray, Invers
 
 
 def _gradient(crossed: Crossed, mode: Mode) -> tuple[FloatArray, Inverse]:
+    c, slopes, inverse = _contributions(crossed, mode)
+    entries = np.array([slope.sum() if z is None else z @ slope for z, slope in slopes])
+    return np.concatenate([crossed.X.T @ c, crossed.covariance.basis.T @ entries]), inverse
+
+
+def _contributions(
+    crossed: Crossed, mode: Mode
+) -> tuple[FloatArray, Iterator[tuple[FloatArray | None, FloatArray]], Inverse]:
+    """Every row's part of the gradient: c (n,) by its linear predictor and, per entry of Lambda, (covariate, slope)."""
     h, v, inverse = invert(crossed, mode)
     rows, A = mode.rows, mode.curvature.A
     t = 0.5 * rows.bend * v
@@ -219,8 +229,24 @@ def _gradient(crossed: Crossed, mode: Mode) -> tuple[FloatArray, Inverse]:
     q = crossed.spread(q0, q1)
     c = rows.residual - t + rows.weight * np.einsum("ij,ij->i", A, q)
     u = crossed.spread(mode.u0, mode.u1)
-    entries = np.empty(len(crossed.covariance.entries))
-    for e, (z, b) in enumerate(crossed.entry_columns):
-        slope = c * u[:, b] - rows.weight * h[:, b] - rows.residual * q[:, b]
-        entries[e] = slope.sum() if z is None else z @ slope
-    return np.concatenate([crossed.X.T @ c, crossed.covariance.basis.T @ entries]), inverse
+    slopes = ((z, c * u[:, b] - rows.weight * h[:, b] - rows.residual * q[:, b]) for z, b in crossed.entry_columns)
+    return c, slopes, inverse
+
+
+def cluster_scores(crossed: Crossed, mode: Mode, cluster: NDArray[np.int64], count: int) -> FloatArray:
+    """The gradient's parts by cluster, (count, p + m).
+
+    Where no group lies in two clusters, the curvature falls apart by cluster and each part is the gradient of the
+    cluster's own approximated log-likelihood.
+
+    Parameters
+    ----------
+    cluster : (n,)
+        Cluster of every row, rows as in ``crossed``.
+    """
+    c, slopes, _ = _contributions(crossed, mode)
+    parts = [c * crossed.X[:, j] for j in range(crossed.p)]
+    entries = [slope if z is None else z * slope for z, slope in slopes]
+    by_cluster = [np.bincount(cluster, weights=part, minlength=count) for part in (*parts, *entries)]
+    table = np.array(by_cluster, dtype=np.float64).T
+    return np.concatenate([table[:, : crossed.p], table[:, crossed.p :] @ crossed.covariance.basis], axis=1)

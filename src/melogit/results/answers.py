@@ -141,6 +141,13 @@ def find_residuals(model: Model, kind: str, fitted: str, seed: int | None) -> pd
 def with_new_groups(results: Any_, model: Model, newdata: Any, trials: str | int | None, offset: Any) -> Any_:
     """Answer a call of update."""
     recipe = recipe_of(model, "New groups")
+    if not model.fit.nested:
+        names = " and ".join(f"'{term.name}'" for term in model.fit.terms)
+        raise ModelError(
+            f"update() learns about new groups from their own rows alone, and {names} cross each other: new groups of "
+            "one change what is known of the other. Fit the model again with all data; predict() takes new groups of "
+            "either as they are, averaged over."
+        )
     new, rows = new_rows(model, newdata, groups=True, what="New groups", offset=offset)
     known = np.flatnonzero(new.codes[0] >= 0)
     if len(known):

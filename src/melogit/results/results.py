@@ -238,7 +238,9 @@ class Results(Questions, Predictions, Resampling, Checking, Influencing):
         """Intraclass correlations of the latent response (``icc, std_err, ci_low, ci_high``).
 
         One row per level of nesting, cumulative from the top: ``DID|HID`` is the correlation of two rows that share
-        the doctor, and with the doctor the hospital. With random slopes it is that at slopes of 0 (all predictors
+        the doctor, and with the doctor the hospital. Where groups cross, a row per factor, the correlation of two
+        rows that share its group and no other (``school:pupil`` includes the school), and one of rows that share all.
+        With random slopes it is that at slopes of 0 (all predictors
         with random slopes equal to 0). A variance at 0 is taken as known to be 0.
         """
         return tables.intraclass(self.fit, self._level(level))

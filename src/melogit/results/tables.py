@@ -122,24 +122,44 @@ def iterations(fit: Fit) -> pd.DataFrame:
 
 
 def intraclass(fit: Fit, level: float) -> pd.DataFrame:
-    """Compute the intraclass correlation by level of nesting, cumulative from the top; random slopes held at 0."""
-    labels, at = [], []
-    above = ""
+    """Compute the intraclass correlations; random slopes held at 0.
+
+    Nested factors: by level, cumulative from the top. Crossed ones: of rows that share a group of one factor (and of
+    those that its name says it lies in), and of all.
+    """
+    names, at = [], []
     for term in fit.terms:
         for position, role in zip(_positions(fit, term), _roles(term), strict=True):
             if any(term.names[effect] == CONSTANT for effect in role.effects):
-                own = term.name.removeprefix(f"{above}:") if above else term.name
-                labels.append("|".join([own, *(label.split("|")[0] for label in reversed(labels))]))
+                names.append(term.name)
                 at.append(position)
-        above = term.name
     if not at:
         raise ModelError(
             "The intraclass correlation needs a random intercept, and this model has random slopes only. "
             "Add one, as in (1 | group)."
         )
-    table = intraclass_correlations(fit.params[at], fit.cov[np.ix_(at, at)], level)
+    labels, shared = (_nested_shares if fit.nested else _crossed_shares)(names)
+    table = intraclass_correlations(fit.params[at], fit.cov[np.ix_(at, at)], level, shared)
     values = [[row.estimate, row.std_err, row.ci_low, row.ci_high] for row in table]
     return pd.DataFrame(values, index=pd.Index(labels, name="level"), columns=["icc", *ESTIMATE_COLUMNS[1:]])
+
+
+def _nested_shares(names: list[str]) -> tuple[list[str], np.ndarray]:
+    """Labels such as ``DID|HID``, and which groups two rows share: each level's and all above."""
+    labels: list[str] = []
+    above = ""
+    for name in names:
+        own = name.removeprefix(f"{above}:") if above else name
+        labels.append("|".join([own, *(label.split("|")[0] for label in reversed(labels))]))
+        above = name
+    return labels, np.tri(len(names), dtype=bool)
+
+
+def _crossed_shares(names: list[str]) -> tuple[list[str], np.ndarray]:
+    """Each factor by itself, with those that its name lies in, and all together."""
+    within = [[other == name or name.startswith(f"{other}:") for other in names] for name in names]
+    everything = [] if len(names) == 1 else [" & ".join(names)]
+    return [*names, *everything], np.array([*within, *([[True] * len(names)] if everything else [])])
 
 
 def group_effects(fit: Fit, kind: Literal["mean", "mode"], group: str | None) -> pd.DataFrame:
