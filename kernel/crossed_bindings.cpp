@@ -127,6 +127,32 @@ int crossed_inverse(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Cons
   });
 }
 
+int crossed_given(Crossed& problem, ConstDoubles A, ConstDoubles eta0, ConstDoubles u1, Doubles u0, ConstDoubles z,
+                  ConstDoubles log_weight, int64_t n_nodes, Doubles loglik, nb::object moments, int threads,
+                  const std::string& isa) {
+  const CrossedData& D = problem.data;
+  const auto padded = static_cast<int64_t>(log_weight.size());
+  require(static_cast<int64_t>(A.size()) == D.n * (D.q + D.r) && static_cast<int64_t>(eta0.size()) >= D.n, "A, eta0");
+  require(static_cast<int64_t>(u1.size()) == D.rest, "u1");
+  require(padded % LANES == 0 && n_nodes > 0 && n_nodes <= padded, "log_weight");
+  require(static_cast<int64_t>(z.size()) == padded * D.q, "z is (q, padded)");
+  check_size(u0, D.groups * D.q, "u0"), check_size(loglik, D.groups, "loglik");
+  GivenArgs G{A.data(), eta0.data(), u1.data(), u0.data(), n_nodes, padded, z.data(), log_weight.data(),
+              loglik.data(), nullptr};
+  if (!moments.is_none()) {
+    auto m = nb::cast<Doubles>(moments);
+    check_size(m, D.n * (D.q + 1), "moments");
+    G.moments = m.data();
+  }
+  const Kernels* k = chosen(isa);
+  nb::gil_scoped_release release;
+  const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
+  if (D.n * n_nodes < 150000) threads = 1;
+  return for_chunks(chunks, threads, k->given_scratch(D, G), [&](int64_t c, double* scratch) {
+    return k->given(D, G, problem.chunk[c], problem.chunk[c + 1], scratch);
+  });
+}
+
 int64_t side(const Doubles& A) {
   const auto n = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(A.size()))));
   check_size(A, n * n, "a square matrix");
@@ -164,6 +190,9 @@ void bind_crossed(nb::module_& m) {
         nb::arg("x1"), nb::arg("forward"), nb::arg("isa"));
   m.def("crossed_inverse", &crossed_inverse, nb::arg("problem"), nb::arg("A"), nb::arg("L"), nb::arg("T"),
         nb::arg("P"), nb::arg("h"), nb::arg("v"), nb::arg("block"), nb::arg("threads"), nb::arg("isa"));
+  m.def("crossed_given", &crossed_given, nb::arg("problem"), nb::arg("A"), nb::arg("eta0"), nb::arg("u1"),
+        nb::arg("u0"), nb::arg("z"), nb::arg("log_weight"), nb::arg("n_nodes"), nb::arg("loglik"),
+        nb::arg("moments").none(), nb::arg("threads"), nb::arg("isa"));
   m.def("dense_factor", &dense_factor, nb::arg("A"), nb::arg("isa"));
   m.def("dense_solve", &dense_solve, nb::arg("L"), nb::arg("x"), nb::arg("isa"));
   m.def("dense_invert", &dense_invert, nb::arg("L"), nb::arg("scratch"), nb::arg("P"), nb::arg("isa"));

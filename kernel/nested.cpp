@@ -2,6 +2,7 @@
 #include "crossed.h"
 #include "evaluate.h"
 #include "fixed.h"
+#include "given.h"
 #include "lowest.h"
 #include "modes.h"
 #include "movement.h"
@@ -21,6 +22,11 @@ static int modes(const Data& D, const ModesArgs& A, int64_t first, int64_t last,
 static int64_t movement_scratch(const Data& D, const MovementArgs& A) { return Mover(D, A, nullptr).scratch(); }
 static int movement(const Data& D, const MovementArgs& A, int64_t first, int64_t last, double* sum, double* scratch) {
   return Mover(D, A, scratch).run(first, last, sum);
+}
+
+static int64_t given_scratch(const CrossedData& D, const GivenArgs& G) { return GivenRest(D, G, nullptr).scratch(); }
+static int given(const CrossedData& D, const GivenArgs& G, int64_t first, int64_t last, double* scratch) {
+  return GivenRest(D, G, scratch).run(first, last);
 }
 
 static void logistic(const double* x, int64_t n, double* e, double* l) {
@@ -43,7 +49,8 @@ const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,
                        movement,                  fixed_scratch,    fixed_effects,
                        crossed_rows,              crossed_factor,   crossed_schur,
                        crossed_forward,           crossed_backward, crossed_inverse_scratch,
-                       crossed_inverse,           dense_factor,     dense_solve,
+                       crossed_inverse,           given_scratch,    given,
+                       dense_factor,       dense_solve,
                        dense_invert,              logistic};
 
 }  // namespace MELOGIT_ISA

@@ -119,6 +119,18 @@ struct CrossedState {
   double* schur;   // (rest, rest), lower triangle
 };
 
+struct GivenArgs {  // crossed factors with the effects of the rest given (given.h)
+  const double* A;     // (n, q + r) loadings
+  const double* eta0;  // (n)
+  const double* u1;    // (rest)
+  double* u0;          // (groups, q): where to start; the conditional modes
+  int64_t n_nodes, n_padded;
+  const double* z;           // (q, n_padded) nodes at mean 0 and variance 1
+  const double* log_weight;  // (n_padded), see Rule
+  double* loglik;            // (groups)
+  double* moments;           // (n, 1 + q) posterior means of a row's residual and of residual times effect; or null
+};
+
 struct Kernels {
   const char* name;
   // Each works on the clusters first..last-1 with scratch memory of the size (in doubles) that its twin states, and
@@ -141,6 +153,8 @@ struct Kernels {
   int64_t (*crossed_inverse_scratch)(const CrossedData&);
   void (*crossed_inverse)(const CrossedData&, const CrossedState&, const double* P, int64_t first, int64_t last,
                           double* h, double* v, double* block, double* scratch);
+  int64_t (*given_scratch)(const CrossedData&, const GivenArgs&);
+  int (*given)(const CrossedData&, const GivenArgs&, int64_t first, int64_t last, double* scratch);
   bool (*dense_factor)(double* A, int64_t n);
   void (*dense_solve)(const double* L, int64_t n, double* x);
   void (*dense_invert)(const double* L, int64_t n, double* scratch, double* P);

@@ -68,6 +68,20 @@ def crossed_inverse(
     threads: int,
     isa: str,
 ) -> int: ...
+def crossed_given(
+    problem: Crossed,
+    A: NDArray[Any],
+    eta0: NDArray[Any],
+    u1: NDArray[Any],
+    u0: NDArray[Any],
+    z: NDArray[Any],
+    log_weight: NDArray[Any],
+    n_nodes: int,
+    loglik: NDArray[Any],
+    moments: NDArray[Any] | None,
+    threads: int,
+    isa: str,
+) -> int: ...
 def dense_factor(A: NDArray[Any], isa: str) -> bool: ...
 def dense_solve(L: NDArray[Any], x: NDArray[Any], isa: str) -> None: ...
 def dense_invert(L: NDArray[Any], scratch: NDArray[Any], P: NDArray[Any], isa: str) -> None: ...

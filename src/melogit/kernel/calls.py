@@ -227,7 +227,7 @@ def evaluate(
         problem.threads,
         problem.isa,
     )
-    _check_memory(status)
+    check_memory(status)
     return Evaluation(
         ok=status == 0,
         loglik=float(total[0]) if status == 0 else -np.inf,
@@ -282,7 +282,7 @@ def modes(
         problem.threads,
         problem.isa,
     )
-    _check_memory(status)
+    check_memory(status)
     return status == 0, nodes, extent
 
 
@@ -299,7 +299,7 @@ def movement(
     status = _kernel.movement(
         problem.handle, eta0, list(Lambda), nodes, bar, total, cluster_score, problem.threads, problem.isa
     )
-    _check_memory(status)
+    check_memory(status)
     return total
 
 
@@ -307,7 +307,7 @@ def fixed_effects(problem: Problem, eta0: FloatArray, p: int) -> tuple[bool, flo
     """Log-likelihood, score (p,) and Hessian (p, p) of the model without random effects."""
     total = np.empty(1 + p + p * p)
     status = _kernel.fixed_effects(problem.handle, eta0, total, problem.threads, problem.isa)
-    _check_memory(status)
+    check_memory(status)
     return status == 0, float(total[0]), total[1 : 1 + p], total[1 + p :].reshape(p, p)
 
 
@@ -319,7 +319,8 @@ def logistic(x: FloatArray, isa: str = "") -> tuple[FloatArray, FloatArray]:
     return e, log1p
 
 
-def _check_memory(status: int) -> None:
+def check_memory(status: int) -> None:
+    """Raise where the kernel could not allocate."""
     if status == _NO_MEMORY:
         raise ModelError(
             "There is not enough memory for the quadrature of this model. Ask for fewer points (intpoints=), or use "

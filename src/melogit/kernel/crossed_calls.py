@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.kernel import _kernel
-from melogit.kernel.calls import available_threads
+from melogit.kernel.calls import Rule, available_threads, check_memory
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
@@ -173,3 +173,38 @@ def crossed_inverse(
     block = np.empty((problem.groups, problem.q, problem.q))
     _kernel.crossed_inverse(problem.handle, A, factor.L, factor.T, P, h, v, block, problem.threads, problem.isa)
     return h, v, block
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The eliminated factor integrated out, the effects of the rest given.
+
+    ``loglik`` (G,) of the groups; ``modes`` (G, q) of their effects; ``moments`` (n, 1 + q): posterior means of a row's
+    residual, and of the residual times each effect of its group.
+    """
+
+    ok: bool
+    loglik: FloatArray
+    modes: FloatArray
+    moments: FloatArray | None
+
+
+def crossed_given(
+    problem: CrossedProblem,
+    A: FloatArray,
+    eta0: FloatArray,
+    u1: FloatArray,
+    start: FloatArray,
+    rule: Rule,
+    *,
+    moments: bool,
+) -> Given:
+    """Integrate every group of the eliminated factor by a rule at mode and curvature, at ``u1`` (N,)."""
+    modes, loglik = start.copy(), np.empty(problem.groups)
+    out = np.empty((problem.n_rows, 1 + problem.q)) if moments else None
+    z, log_weight, count = rule
+    status = _kernel.crossed_given(
+        problem.handle, A, eta0, u1, modes, z, log_weight, count, loglik, out, problem.threads, problem.isa
+    )
+    check_memory(status)
+    return Given(status == 0, loglik, modes, out)
