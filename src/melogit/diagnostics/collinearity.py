@@ -130,16 +130,14 @@ def check(context: Context) -> Check:
     real = [f for f in high if f not in structural]
     r = _correlations(X[:, at], context.weight)
     worst = max(found, key=lambda f: f.comparable)
-    if any(f.comparable > VIF_PROBLEM for f in real):
-        verdict = Verdict.PROBLEM
-    else:
-        verdict = Verdict.LOOK if high or len(involved) > 1 else Verdict.FINE
+    grave = any(f.comparable > VIF_PROBLEM for f in real)
+    some = high or len(involved) > 1
     advice, code = _advice(context, real, structural)
     pictures = [_bars(found)] + ([_heatmap(r, [names[j] for j in at])] if 2 < len(at) <= MOST_COLUMNS else [])
     return Check(
         key="collinearity",
         title="Collinearity",
-        verdict=verdict,
+        verdict=Verdict.PROBLEM if grave else Verdict.LOOK if some else Verdict.FINE,
         tested="How much larger the variance of each coefficient is than if its predictor were unrelated to the others "
         "(VIF; generalised VIF for factors, shown per column), and which predictors are nearly combinations of others "
         "(condition indices).",

@@ -204,41 +204,48 @@ class Checking:
         >>> checks["collinearity"].verdict.value
         'fine'
         """
-        from melogit.diagnostics.context import Context, read_predictors, read_terms
-        from melogit.diagnostics.diagnose import chosen, run
+        return make_diagnosis(self, only, time, seed, threads, progress)
 
-        began = clock.perf_counter()
-        design = needs_data(self.design, "diagnose()")
-        keys = chosen(only)
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ModelError(f"seed={seed!r} must be a whole number, 0 or more.")
-        name, values = _times(time, design, self.recipe)
-        with step_display(progress, "Checking the model") as tell:
-            context = Context(
-                fit=self.oim or self.fit,
-                design=design,
-                predictors=read_predictors(design, self.recipe),
-                terms=read_terms(design, self.recipe),
-                posterior=self.posterior,
-                seed=int(seed),
-                threads=threads,
-                time=values,
-                time_name=name,
-                outcomes=() if self.recipe is None else self.recipe.outcomes,
-                tell=tell,
-            )
-            checks = tuple(run(context, keys))
-        wording = self.fit.wording
-        report = Report(
-            title=f"Checks of the model of {wording.response}",
-            formula=wording.formula,
-            model=self.summary(odds_ratios=True),
-            full=self.summary(),
-            checks=checks,
-            verdict=verdict_lines(checks),
-            facts=_facts(int(seed), keys if only is not None else None, name, clock.perf_counter() - began),
+
+def make_diagnosis(
+    results: Any, only: Any, time: Any, seed: Any, threads: int | None, progress: bool | None
+) -> Diagnosis:
+    """Make the checks of a fit and put them together for its report."""
+    from melogit.diagnostics.context import Context, read_predictors, read_terms
+    from melogit.diagnostics.diagnose import chosen, run
+
+    began = clock.perf_counter()
+    design = needs_data(results.design, "diagnose()")
+    keys = chosen(only)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ModelError(f"seed={seed!r} must be a whole number, 0 or more.")
+    name, values = _times(time, design, results.recipe)
+    with step_display(progress, "Checking the model") as tell:
+        context = Context(
+            fit=results.oim or results.fit,
+            design=design,
+            predictors=read_predictors(design, results.recipe),
+            terms=read_terms(design, results.recipe),
+            posterior=results.posterior,
+            seed=int(seed),
+            threads=threads,
+            time=values,
+            time_name=name,
+            outcomes=() if results.recipe is None else results.recipe.outcomes,
+            tell=tell,
         )
-        return Diagnosis(checks, report, int(seed))
+        checks = tuple(run(context, keys))
+    wording = results.fit.wording
+    report = Report(
+        title=f"Checks of the model of {wording.response}",
+        formula=wording.formula,
+        model=results.summary(odds_ratios=True),
+        full=results.summary(),
+        checks=checks,
+        verdict=verdict_lines(checks),
+        facts=_facts(int(seed), keys if only is not None else None, name, clock.perf_counter() - began),
+    )
+    return Diagnosis(checks, report, int(seed))
 
 
 def _times(time: Any, design: Design, recipe: Recipe | None) -> tuple[str, np.ndarray | None]:
