@@ -240,17 +240,59 @@ def test_a_new_matrix_is_a_cone():
     assert 0.5 * chi2.sf(test.stat, 1) < test.p < chi2.sf(test.stat, 3)
 
 
-def test_a_new_exchangeable_matrix_asks_for_a_bootstrap(fits):
-    old, new = fits["age"].fit, fits["slope"].fit
-    term = replace(
-        new.terms[0],
-        name="HID",
-        levels=new.terms[0].levels[:20],
-        blocks=(replace(new.terms[0].blocks[0], structure="exchangeable"),),
-        parameters=("HID:var(Intercept,Age)", "HID:cov(Intercept,Age)"),
-    )
-    with pytest.raises(ModelError, match=r"No reference distribution .* exchangeable .*bootstrap=500"):
-        compare_structure(old, replace(new, terms=(term, old.terms[0])), None, None)
+def exchangeable_data(seed, variance, groups=40):
+    """Two predictors with slopes that vary between groups, correlated 0.5 (not at all without variance)."""
+    rng = np.random.default_rng(seed)
+    g = np.arange(groups * 12) % groups
+    x, z = rng.normal(size=(2, len(g)))
+    shared, own = rng.normal(size=groups), rng.normal(size=(2, groups))
+    slopes = np.sqrt(variance / 2) * (shared + own)
+    eta = rng.normal(size=groups)[g] * 0.7 + (0.3 + slopes[0, g]) * x + slopes[1, g] * z
+    y = (rng.random(len(g)) < 1 / (1 + np.exp(-eta))).astype(int)
+    return pd.DataFrame({"y": y, "x": x, "z": z, "g": g})
+
+
+def exchangeable_fits(data):
+    options = {"intpoints": 5, "method": "mcaghermite"}
+    small = quietly(me.melogit, "y ~ x + z + (1 | g)", data, **options).result
+    formula = "y ~ x + z + (1 | g) + (0 + x + z | g)"
+    large = quietly(me.melogit, formula, data, covariance="exchangeable", **options).result
+    return small, large
+
+
+def test_a_new_exchangeable_matrix_has_two_edges():
+    """Both eigenvalues of the matrix are at 0 without the effects: a mixture of chi2(0), chi2(1) and chi2(2)."""
+    small, large = exchangeable_fits(exchangeable_data(2, 0.8))
+    tested = compare_structure(small.fit, large.fit, small.design, large.design)
+    assert tested.exchangeable == (("g:var(x,z)", "g:cov(x,z)", 2),)
+    test = me.lrtest(small, large)
+    assert test.df == 2 and test.kind.endswith("weights simulated")
+    assert 0.25 * chi2.sf(test.stat, 2) < test.p < 0.5 * chi2.sf(test.stat, 1) + 0.5 * chi2.sf(test.stat, 2)
+    sampled = me.lrtest(*exchangeable_fits(exchangeable_data(5, 0.08)), bootstrap=39, seed=1)
+    theory = me.lrtest(*exchangeable_fits(exchangeable_data(5, 0.08)))
+    assert sampled.stat == theory.stat > 0
+    assert abs(sampled.p - theory.p) < 4 * np.sqrt(0.25 / 39)
+
+
+def test_the_edges_of_an_exchangeable_matrix_in_known_information():
+    """Where the eigenvalues' estimates are independent, the weights are 1/4, 1/2 and 1/4."""
+    turn = np.array([[2, 1], [-1, 1]]) / 3  # (v, c) of three effects from the eigenvalues v - c and v + 2c
+    in_v_and_c = np.linalg.inv(turn).T @ np.diag([2.0, 5.0]) @ np.linalg.inv(turn)
+    p, weights = cone_p(3.0, turn.T @ in_v_and_c @ turn, [(0,), (1,)], draws=8000)
+    np.testing.assert_allclose(weights, [0.25, 0.5, 0.25], atol=0.02)
+    assert p == pytest.approx(0.5 * chi2.sf(3, 1) + 0.25 * chi2.sf(3, 2), abs=0.005)
+
+
+@pytest.mark.slow
+def test_exchangeable_p_values_under_the_null():
+    p = []
+    for seed in range(120):
+        small, large = exchangeable_fits(exchangeable_data(seed, 0.0))
+        if small.converged and large.converged:
+            p.append(me.lrtest(small, large).p)
+    assert len(p) > 110
+    assert np.mean(np.array(p) < 0.1) < 0.1 + 3 * np.sqrt(0.09 / len(p))
+    assert 0.25 < np.mean(np.array(p) < 0.5) < 0.65
 
 
 def test_an_infinite_coefficient_cannot_be_tested():

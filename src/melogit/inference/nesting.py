@@ -29,6 +29,8 @@ class Tested:
     terms : tuple of (int or None)
         For each term of the larger model the position of the smaller model's term on the same groups.
     interior_count : int
+    exchangeable : tuple of (variance, covariance, size)
+        New matrices of one variance and one covariance, by the names of both and the number of effects.
     """
 
     fixed: int
@@ -36,6 +38,17 @@ class Tested:
     cones: tuple[tuple[str, ...], ...]
     terms: tuple[int | None, ...]
     interior_count: int
+    exchangeable: tuple[tuple[str, str, int], ...] = ()
+
+    @property
+    def free(self) -> int:
+        """Parameters whose range has no edge at the null hypothesis."""
+        return self.fixed + self.interior_count
+
+    @property
+    def edged(self) -> int:
+        """Parameters that lie on the edge of their range there."""
+        return sum(len(cone) for cone in self.cones) + 2 * len(self.exchangeable)
 
 
 def check_comparable(a: Fit, b: Fit, design_a: Design | None, design_b: Design | None) -> None:
@@ -118,6 +131,7 @@ def compare_structure(a: Fit, b: Fit, design_a: Design | None, design_b: Design 
         raise _not_nested(a, b, f"the groups of {', '.join(unmatched)} are only in the first")
     interior: list[str] = []
     cones: list[tuple[str, ...]] = []
+    tied: list[tuple[str, str, int]] = []
     count = 0
     for term, match in zip(b.terms, matches, strict=True):
         old = a.terms[match] if match is not None else None
@@ -127,7 +141,21 @@ def compare_structure(a: Fit, b: Fit, design_a: Design | None, design_b: Design 
         interior += more[0]
         count += more[1]
         cones += new
-    return Tested(fixed, tuple(interior), tuple(cones), matches, count)
+        known = old.names if old is not None else ()
+        tied += [
+            _tied(term, block) for block in term.blocks if _is_tied(block) and term.names[block.start] not in known
+        ]
+    return Tested(fixed, tuple(interior), tuple(cones), matches, count, tuple(tied))
+
+
+def _is_tied(block: Block) -> bool:
+    return block.structure == "exchangeable" and block.size > 1
+
+
+def _tied(term: TermFit, block: Block) -> tuple[str, str, int]:
+    """Names of the variance and the covariance of an exchangeable block."""
+    effects = ",".join(term.names[block.start : block.start + block.size])
+    return f"{term.name}:var({effects})", f"{term.name}:cov({effects})", block.size
 
 
 def _not_nested(a: Fit, b: Fit, why: str) -> ModelError:
@@ -197,11 +225,8 @@ def _of_term(a: Fit, b: Fit, old: TermFit | None, term: TermFit) -> tuple[tuple[
         old_count += _block_parameters(kept, block) if kept else 0
         if not new:
             continue
-        if block.structure == "exchangeable" and block.size > 1:
-            raise ModelError(
-                f"No reference distribution is worked out for a new exchangeable covariance matrix ({term.name}). "
-                "Ask for a parametric bootstrap: me.lrtest(a, b, bootstrap=500)."
-            )
+        if _is_tied(block):
+            continue
         if block.structure == "identity" and block.size > 1:
             cones.append((by_name[f"var({','.join(effects)})"],))
         elif block.structure == "unstructured":
@@ -222,7 +247,9 @@ def _of_term(a: Fit, b: Fit, old: TermFit | None, term: TermFit) -> tuple[tuple[
         raise _not_nested(a, b, f"the covariance by {term.name} has more parameters in the first")
     if extra and old is not None:
         before = set(_parameters(old))
-        both = [n for label, n in by_name.items() if label not in before and n not in interior and not _in(n, cones)]
+        new_ties = [name for block in term.blocks if _is_tied(block) for name in _tied(term, block)[:2]]
+        taken = [*interior, *(new_ties if set(term.names) - known else [])]
+        both = [n for label, n in by_name.items() if label not in before and n not in taken and not _in(n, cones)]
         interior += both[:extra]
     return (interior, count + extra), cones
 
