@@ -59,6 +59,10 @@ def test_r2_by_hand(data, fit):
     r2 = fit.r2()
     assert r2["marginal"] == pytest.approx(np.var(eta, ddof=1) / total)
     assert r2["conditional"] == pytest.approx((np.var(eta, ddof=1) + random) / total)
+    share = fit.design.y.mean()
+    with_delta = np.var(eta, ddof=1) + random + 1 / (share * (1 - share))
+    assert r2["marginal_delta"] == pytest.approx(np.var(eta, ddof=1) / with_delta)
+    assert r2["conditional_delta"] == pytest.approx((np.var(eta, ddof=1) + random) / with_delta)
     assert r2["mckelvey_zavoina"] == pytest.approx(np.var(eta, ddof=1) / (np.var(eta, ddof=1) + np.pi**2 / 3))
     partition = fit.variance_partition()
     assert list(partition.index) == ["fixed effects", "HID", "HID:DID", "residual"]

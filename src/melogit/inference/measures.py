@@ -99,11 +99,14 @@ class Explained:
         Of each grouping factor's effects, averaged over the rows (random slopes included).
     residual : float
         pi^2 / 3.
+    observation : float
+        1 / (p (1 - p)), p the share of events: the variance of a row on the scale of the log odds by the delta method.
     """
 
     fixed: float
     random: FloatArray
     residual: float
+    observation: float
 
     @property
     def total(self) -> float:
@@ -121,6 +124,8 @@ def explained_variance(design: Design, fit: Fit) -> Explained:
     ----------
     Nakagawa, S. and Schielzeth, H. (2013). Methods Ecol. Evol. 4, 133-142.
     Johnson, P. C. D. (2014). Methods Ecol. Evol. 5, 944-946.
+    Nakagawa, S., Johnson, P. C. D. and Schielzeth, H. (2017). J. R. Soc. Interface 14, 20170213 (observation-level
+    variance).
     """
     beta = fit.params[: fit.n_fixed]
     if not np.all(np.isfinite(beta)):
@@ -137,4 +142,5 @@ def explained_variance(design: Design, fit: Fit) -> Explained:
         float(weights @ np.einsum("ij,jk,ik->i", data.Z, term.Sigma, data.Z)) / count
         for data, term in zip(design.terms, fit.terms, strict=True)
     ]
-    return Explained(fixed, np.array(random), float(LOGISTIC_VARIANCE))
+    share = float(design.weights @ design.y) / count
+    return Explained(fixed, np.array(random), float(LOGISTIC_VARIANCE), 1 / (share * (1 - share)))

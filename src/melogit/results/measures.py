@@ -61,14 +61,17 @@ def interval_odds_ratios(fit: Fit, term: str, group: str | None, by: float, cove
 
 
 def r_squared(design: Design, fit: Fit) -> pd.Series:
-    """Marginal and conditional R2 on the latent scale, and McKelvey and Zavoina's."""
+    """Marginal and conditional R2 on the latent and the observation scale, and McKelvey and Zavoina's."""
     parts = explained_variance(design, fit)
     random = float(parts.random.sum())
+    observed = parts.fixed + random + parts.observation
     return pd.Series(
         {
             "marginal": parts.fixed / parts.total,
             "conditional": (parts.fixed + random) / parts.total,
             "mckelvey_zavoina": parts.fixed / (parts.fixed + parts.residual),
+            "marginal_delta": parts.fixed / observed,
+            "conditional_delta": (parts.fixed + random) / observed,
         },
         name="r2",
     )

@@ -273,7 +273,9 @@ class Questions:
         """Explained share of the latent variance: ``marginal`` (fixed effects) and ``conditional`` (random ones too).
 
         Nakagawa and Schielzeth's, with pi^2/3 for the residual and random slopes by Johnson's extension;
-        ``mckelvey_zavoina`` leaves the random effects out of the total.
+        ``mckelvey_zavoina`` leaves the random effects out of the total. ``marginal_delta`` and ``conditional_delta``
+        have the observation-level variance 1 / (p (1 - p)) in place of pi^2/3, p the share of events in the data
+        (Nakagawa, Johnson and Schielzeth 2017; R's MuMIn takes p from a model without predictors instead).
         """
         return measures.r_squared(inferences.needs_data(self.design, "r2()"), self.fit)
 
