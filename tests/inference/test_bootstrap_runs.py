@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -60,6 +61,27 @@ def test_any_statistic_in_any_worker(fit, workers):
     boot = fit.bootstrap(6, seed=5, workers=workers, statistic=lambda refit: refit.icc()["icc"])
     variance = fit.bootstrap(6, seed=5).replicates["g:var(Intercept)"]
     np.testing.assert_allclose(boot.replicates["g"], variance / (variance + np.pi**2 / 3), rtol=1e-6)
+
+
+def mean_probability(refit):
+    return float(refit.predict(kind="marginal").mean())
+
+
+@pytest.mark.parametrize("options", [{}, {"resample": "weights"}, {"statistic": mean_probability}])
+def test_the_work_can_be_sent_anywhere(fit, monkeypatch, options):
+    """To processes that are not forked, and to other computers."""
+    sent = []
+
+    def elsewhere(task, numbers, workers, done, **_):
+        sent.append(pickle.dumps(task))
+        there = pickle.loads(sent[-1])
+        for number in numbers:
+            done(number, pickle.loads(pickle.dumps(there(number))))
+
+    here = fit.bootstrap(3, seed=5, **options)
+    monkeypatch.setattr(machinery, "run", elsewhere)
+    same(fit.bootstrap(3, seed=5, **options), here)
+    assert len(sent) == 1 and len(sent[0]) < 200_000
 
 
 def test_a_dask_cluster_changes_no_bit(fit, alone):

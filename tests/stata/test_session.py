@@ -363,6 +363,19 @@ def test_bootstrap_and_estat_bootstrap(small):
     assert run(line.replace("reps(6)", "reps(2) seed(4)"), small)[0].fit.bootstrapped.seed == 4
 
 
+def test_estat_bootstrap_bca(small):
+    line = "bootstrap, reps(20) cluster(did) idcluster(new) bca nodots seed(4): melogit y x || new:, nolog"
+    state, said = run(f"{line}\nestat bootstrap, bca\nestat bootstrap, all", small)
+    table = state.fit.bootstrapped.table("bca")
+    only, everything = said.split(". estat bootstrap, bca\n")[1].split(". estat bootstrap, all")
+    assert only.count("(BCa)") == 4 and "(N)" not in only
+    assert number(table["ci_low"].iloc[1]) in only
+    assert [f"({kind})" in everything for kind in ("N", "P", "BC", "BCa", "basic", "t")] == [True] * 4 + [False] * 2
+    rows, _ = run(line.replace("cluster(did) idcluster(new) ", "").replace("new:", "did:"), small)
+    with pytest.raises(ModelError, match="no bca intervals here: single rows were drawn"):
+        step(rows, "estat bootstrap, bca")
+
+
 def test_estat_bootstrap_needs_a_bootstrap(fitted):
     with pytest.raises(ModelError, match="'estat bootstrap' needs a fit with the prefix bootstrap"):
         step(fitted, "estat bootstrap")
