@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -110,6 +111,30 @@ def test_no_worker_outlives_the_work(tmp_path):
     workers = [int(path.name) for path in tmp_path.iterdir()]
     assert workers and os.getpid() not in workers
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@linux
+def test_busy_workers_end_with_their_parent(tmp_path):
+    script = """if True:
+        import os, time
+        from melogit.parallel import read_workers, run
+
+        def task(number):
+            open(f"{os.getpid()}.pid", "w").close()
+            time.sleep(60)
+
+        run(task, range(4), read_workers("processes:1"), print)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while not (started := list(tmp_path.glob("*.pid"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{started[0].stem}/exe").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("workers", EVERY[1:])

@@ -273,11 +273,8 @@ def _dismiss(hand: _Hand) -> None:
 def _work(line: Connection, task: Task) -> None:
     """Body of a worker process. Ctrl-C is the parent's business; when the parent is gone, so is the work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    watched = [line] if parent is None else [line, parent.sentinel]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
-        if line not in wait(watched):
-            os._exit(1)
         numbers = line.recv()
         if not numbers:
             return
@@ -286,6 +283,13 @@ def _work(line: Connection, task: Task) -> None:
         except Exception as error:
             answers = _Raised(error)
         line.send(answers)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 # ----------------------------------------------------------------------------------------------------------- Dask
