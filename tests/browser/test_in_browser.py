@@ -202,7 +202,7 @@ def test_on_paper_it_is_dark_on_white_and_nothing_stays_folded(browser, page):
 @pytest.mark.parametrize(
     ("formula", "options", "finding"),
     [
-        ("remission ~ IL6 + CRP + CancerStage + LengthofStay + Experience + (1 | DID)", [], "407 DID"),
+        ("remission ~ IL6 + CRP + CancerStage + LengthofStay + Experience + (1 | DID)", [], "407 groups of DID"),
         (
             "remission ~ Age + LengthofStay + FamilyHx + IL6 + CRP + CancerStage + Experience"
             " + (1 | HID) + (0 + LengthofStay | DID) + (1 | DID)",

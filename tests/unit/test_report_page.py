@@ -52,6 +52,7 @@ def test_the_model_is_told_as_odds_ratios_to_three_digits(page):
     assert [row[1], row[2]] == [three(fit.values[0]), f"{three(fit.values[4])} to {three(fit.values[5])}"]
     assert row[3] == "&lt; 0.001"
     assert "drawn as forest" in page and "var(Intercept)" in page
+    assert "<p>3,199 observations of purchase in 400 groups of consumer.</p>" in page
 
 
 def test_a_check_has_words_pictures_advice_code_and_numbers(page):
@@ -66,6 +67,11 @@ def test_a_check_has_words_pictures_advice_code_and_numbers(page):
     assert places == sorted(places)
     assert "<details open>" in section
     assert "<details open>" not in re.search(r'id="check-fit">.*?</section>', page, re.DOTALL)[0]
+
+
+def test_a_check_that_was_not_made_says_why_in_the_overview(page):
+    overview = re.search(r'<section id="glance">.*?</section>', page, re.DOTALL)[0]
+    assert overview.endswith('<td class="text">No time column was named.</td></tr>\n</tbody></table></section>')
 
 
 def test_long_tables_are_folded(page):

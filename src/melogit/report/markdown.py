@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from melogit.report.checks import Check, CheckTable, Report
-from melogit.report.checks_text import cell, measure_text
+from melogit.report.checks_text import cell, first_sentence, measure_text
 from melogit.report.page import references
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
@@ -66,8 +66,9 @@ def _marked(line: str, checks: Sequence[Check]) -> str:
 
 def _glance(checks: Sequence[Check]) -> str:
     rows = [
-        (plain(check.title), check.verdict.value, plain(measure_text(check.measures[0])) if check.measures else "")
+        (plain(check.title), check.verdict.value, plain(result))
         for check in checks
+        for result in [measure_text(check.measures[0]) if check.measures else first_sentence(check.meaning)]
     ]
     return _grid(("Check", "Verdict", "Main number"), rows, [True, True, True])
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from math import isfinite, log, nan
 
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Report, Verdict
-from melogit.report.checks_text import cell, measure_text, p_text
+from melogit.report.checks_text import cell, first_sentence, measure_text, p_text
 from melogit.report.html import render_html
 from melogit.report.numbers import count
 from melogit.report.rows import CONSTANT, Row
@@ -130,7 +130,7 @@ def _anchor(check: Check) -> str:
 
 def _model(report: Report, draw: Draw) -> list[str]:
     model = report.model
-    groups = ", ".join(f"{count(group.groups)} {group.name}" for group in model.groups)
+    groups = " and ".join(f"{count(group.groups)} groups of {group.name}" for group in model.groups)
     facts = f"{count(model.n_obs)} observations of {model.response} in {groups}."
     return [
         '<section id="model"><h2>The model</h2>',
@@ -234,7 +234,7 @@ def _glance(checks: Sequence[Check]) -> list[str]:
     lines += ["<caption>Every check, its verdict and its main number</caption>"]
     lines += [_head(("Check", "Verdict", "Main number"), texts=3), "<tbody>"]
     for check in checks:
-        result = measure_text(check.measures[0]) if check.measures else ""
+        result = measure_text(check.measures[0]) if check.measures else first_sentence(check.meaning)
         lines.append(
             f'<tr><th scope="row">{_link(check)}</th><td class="text">{_badge(check.verdict)}</td>'
             f'<td class="text">{escape(result)}</td></tr>'
