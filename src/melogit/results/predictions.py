@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from melogit.results import after, answers, bridge
+from melogit.results import after, answers, bridge, updates
 from melogit.results.curves import draw_groups
 from melogit.results.figures_margins import draw_caterpillar
 from melogit.results.margins import Margins
@@ -117,31 +117,42 @@ class Predictions:
         model = after.Model(self.fit, self.design, self.recipe, self.posterior)
         return answers.find_residuals(model, kind, fitted, seed)
 
-    def update(self, newdata: Any, *, trials: str | int | None = None, offset: ArrayLike | None = None) -> Self:
-        """Learn about groups from their own data, with the estimates as they are: nothing is refitted.
+    def update(
+        self,
+        newdata: Any,
+        *,
+        trials: str | int | None = None,
+        weights: str | ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Self:
+        """Learn about groups from new rows, with the estimates as they are: nothing is refitted.
 
         Parameters
         ----------
         newdata : data frame or path
-            Rows with outcomes of groups that the fit did not have, at the top level: new hospitals with their
-            doctors. ``predict`` of what is returned knows them.
+            Rows with outcomes: of new groups, and of groups of the fit, whose new rows are taken together with those
+            they had.
         trials : str or int, optional
             As in the fit, for counts of successes.
+        weights : str or array, optional
+            Frequency weights of the new rows; by default the column that the fit was given. 1 for none.
         offset : array, optional
             For a model whose offset was given as numbers.
 
         Returns
         -------
         Results
-            The same estimates; ``random_effects()`` and ``predict`` know the new groups too.
+            The same estimates; ``random_effects()`` and ``predict`` know what the new rows say. Everything else
+            (``nobs``, margins over the rows of the fit ...) is that of the fit.
 
         Raises
         ------
-        DataError
-            A group that the fit has already: its old rows would have to be counted again.
+        DataError, ModelError
+            A group that lies in another group than in the fit; more rows of a known group where the model was read from
+            a file, or was updated before.
         """
         model = after.Model(self.fit, self.design, self.recipe, self.posterior)
-        return answers.with_new_groups(self, model, newdata, trials, offset)
+        return updates.updated(self, model, newdata, updates.Given(trials, weights, offset))
 
     def margins(
         self,
