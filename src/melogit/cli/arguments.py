@@ -215,8 +215,8 @@ def add_bootstrap(commands: argparse._SubParsersAction) -> None:
     samples.add_argument(
         "--resample",
         choices=SCHEMES,
-        default="cluster",
-        help="what is drawn: whole top-level groups (default), groups and rows stage by stage, simulated responses, "
+        help="what is drawn: whole top-level groups (default; where groups cross, simulated responses), groups and "
+        "rows stage by stage, simulated responses, "
         "single rows (never for inference), random weights on groups",
     )
     samples.add_argument(

@@ -30,7 +30,9 @@ def run_bootstrap(options: argparse.Namespace, version: str) -> int:
     fit = fit_model(options)
     group = None if options.group is None else options.group if options.resample == "stagewise" else options.group[0]
     if options.group is not None and len(options.group) > 1 and options.resample != "stagewise":
-        raise ModelError(f"--group takes one group with --resample {options.resample}, several with stagewise.")
+        raise ModelError(
+            f"--group takes one group with --resample {options.resample or 'cluster'}, several with stagewise."
+        )
     boot = fit.bootstrap(
         options.reps,
         resample=options.resample,

@@ -28,6 +28,7 @@ from melogit.fit import Settings
 from melogit.inference.drawing import Drawing, units
 from melogit.inference.intervals import acceleration
 from melogit.inference.model_test import settings_of
+from melogit.inference.pigeonhole import CrossedPlan
 from melogit.inference.replicates import Measure, Outcome, Replication, warnings_hooked
 from melogit.inference.sandwich import reported_scores
 from melogit.inference.weighting import begin_weighting
@@ -236,6 +237,8 @@ def accelerations(drawing: Drawing, left_out: FloatArray | None = None) -> Float
     ----------
     Davison and Hinkley (1997), sections 2.7 and 5.3.2.
     """
+    if not drawing.design.nested:
+        return "the grouping factors cross, so no groups are independent"
     if drawing.unit is None:
         return "single rows were drawn, and BCa corrects with the influence of independent groups"
     if left_out is not None:
@@ -245,8 +248,6 @@ def accelerations(drawing: Drawing, left_out: FloatArray | None = None) -> Float
         return acceleration(left_out.mean(axis=0) - left_out)
     if drawing.unit != 0:
         return "groups below the top level were drawn; their influence needs jackknife=True"
-    if not drawing.design.nested:
-        return "the grouping factors cross, so no groups are independent"
     scores, cov = reported_scores(drawing.design, drawing.fit), drawing.fit.cov
     influence = np.full_like(scores, np.nan)
     free = np.isfinite(np.diag(cov)) & np.isfinite(scores).all(axis=0)
@@ -285,7 +286,9 @@ def _work(drawing: Drawing, how: Run, seed: int) -> dict[str, str]:
     settings = settings_of(fit)
     points = "auto" if settings.method is None or isinstance(settings.intpoints, str) else str(settings.intpoints)
     drawn = drawing.resample
-    if drawing.plan is not None and drawing.plan.clustered:
+    if isinstance(drawing.plan, CrossedPlan):
+        drawn += f" of {' and '.join(drawing.design.terms[k].factor.name for k in drawing.plan.drawn)}, crossed"
+    elif drawing.plan is not None and drawing.plan.clustered:
         names = [*(term.factor.name for term in drawing.design.terms), "rows"]
         drawn += f" of {', then '.join(n for n, on in zip(names, drawing.plan.drawn, strict=True) if on)}"
     return {

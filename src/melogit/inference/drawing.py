@@ -13,6 +13,7 @@ from melogit.design import Design, subset
 from melogit.errors import ModelError
 from melogit.fit.types import Fit, Status
 from melogit.inference.model_test import simulate_response
+from melogit.inference.pigeonhole import CrossedPlan, draw_crossed, plan_crossed
 from melogit.inference.resampling import ROWS, Plan, draw, level_named, plan_groups, plan_rows
 
 SCHEMES = ("cluster", "stagewise", "parametric", "rows", "weights")
@@ -30,16 +31,16 @@ class Drawing:
     fit : Fit
     resample : str
         One of ``SCHEMES``.
-    plan : Plan or None
+    plan : Plan, CrossedPlan or None
         What groups or rows are drawn; None where responses or weights are.
     unit : int or None
-        Level (0 is the top) of the groups that are drawn first and independently; None for rows.
+        Level (0 is the top) of the groups that are drawn first and independently; None for rows and where groups cross.
     """
 
     design: Design
     fit: Fit
     resample: str
-    plan: Plan | None
+    plan: Plan | CrossedPlan | None
     unit: int | None
 
 
@@ -70,9 +71,11 @@ def plan_drawing(design: Design, fit: Fit, resample: Any, group: str | Sequence[
                 "The parametric bootstrap does not know how rows with frequency weights vary: their copies would be "
                 "simulated alike. Write the rows out, or give counts with trials=."
             )
-        return Drawing(design, fit, resample, None, 0)
+        return Drawing(design, fit, resample, None, 0 if design.nested else None)
+    if not design.nested:
+        return _plan_crossed(design, fit, resample, group)
     if resample == "weights":
-        plan_groups(design, [design.terms[0].factor.name])  # for its errors: crossed factors, a single group
+        plan_groups(design, [design.terms[0].factor.name])  # for its error: a single group
         return Drawing(design, fit, resample, None, 0)
     stages = _stages(design, resample, group)
     plan = plan_groups(design, stages)
@@ -80,13 +83,28 @@ def plan_drawing(design: Design, fit: Fit, resample: Any, group: str | Sequence[
     return Drawing(design, fit, resample, plan, first if first < len(design.terms) else None)
 
 
+def _plan_crossed(design: Design, fit: Fit, resample: str, group: Any) -> Drawing:
+    if resample != "cluster":
+        names = " and ".join(f"'{term.factor.name}'" for term in design.terms)
+        raise ModelError(
+            f'resample="{resample}" needs nested groups, and {names} cross each other. Use resample="parametric", or '
+            'resample="cluster", which draws the groups of each factor by themselves.'
+        )
+    return Drawing(design, fit, resample, plan_crossed(design, _names_given(group) or []), None)
+
+
+def _names_given(group: Any) -> list[str] | None:
+    if group is None:
+        return None
+    given = [*group] if isinstance(group, Iterable) and not isinstance(group, str) else [group]
+    if not all(isinstance(name, str) for name in given):
+        raise ModelError(f"group={group!r} must be the name of a grouping factor, or a list of names.")
+    return given
+
+
 def _stages(design: Design, resample: str, group: Any) -> list[str]:
     names = [term.factor.name for term in design.terms]
-    given = None
-    if group is not None:
-        given = [*group] if isinstance(group, Iterable) and not isinstance(group, str) else [group]
-        if not all(isinstance(name, str) for name in given):
-            raise ModelError(f"group={group!r} must be the name of a grouping factor, or a list of names.")
+    given = _names_given(group)
     if resample == "stagewise":
         return [*names, ROWS] if given is None else given
     if given is not None and len(given) != 1:
@@ -98,6 +116,8 @@ def _stages(design: Design, resample: str, group: Any) -> list[str]:
 
 def sample(drawing: Drawing, rng: np.random.Generator) -> Design:
     """Draw one sample (not for ``weights``, where the data stay as they are)."""
+    if isinstance(drawing.plan, CrossedPlan):
+        return draw_crossed(drawing.plan, drawing.design, rng)
     if drawing.plan is not None:
         return draw(drawing.plan, drawing.design, rng)
     return replace(drawing.design, y=simulate_response(drawing.design, drawing.fit, rng))

@@ -53,21 +53,16 @@ def plan_groups(design: Design, stages: Sequence[str]) -> Plan:
     Parameters
     ----------
     design : Design
+        Nested.
     stages : sequence of str
         Names of grouping factors (``HID:DID``, or ``DID`` for short), and ``rows``. The others stay as they are.
 
     Raises
     ------
     ModelError
-        The grouping factors cross; an unknown name; nothing, or one top-level group only, to draw from.
+        An unknown name; nothing, or one top-level group only, to draw from.
     """
     factors = [term.factor for term in design.terms]
-    if not design.nested:
-        names = " and ".join(f"'{f.name}'" for f in factors)
-        raise ModelError(
-            f"{names} cross each other, so no groups can be drawn whole without cutting through others. "
-            'Use resample="parametric".'
-        )
     chosen = {stage if stage == ROWS else level_named(design, stage) for stage in stages}
     if not chosen:
         raise ModelError('No stage is drawn. Name at least one grouping factor or "rows" in group=.')
@@ -107,7 +102,7 @@ def draw(plan: Plan, design: Design, rng: np.random.Generator) -> Design:
     """Draw one sample. A row of frequency weight 3 stands for three rows, each drawn by itself."""
     if not plan.clustered:
         rows, weights = _draw_rows(design, rng)
-        return _taken(design, rows, weights, [term.factor.codes[rows] for term in design.terms], None)
+        return taken(design, rows, weights, [term.factor.codes[rows] for term in design.terms], None)
     copies = np.zeros(1, dtype=np.int64)  # the group that each copy is a copy of; first, the one above the top
     parents: list[Int] = []
     for children, drawn in zip(plan.within[:-1], plan.drawn[:-1], strict=True):
@@ -118,7 +113,7 @@ def draw(plan: Plan, design: Design, rng: np.random.Generator) -> Design:
     for parent in parents[:0:-1]:
         codes.insert(0, parent[codes[0]])
     numbers = [np.arange(1, len(parent) + 1).astype(str).astype(object) for parent in parents]
-    return _taken(design, rows, weights, codes, numbers)
+    return taken(design, rows, weights, codes, numbers)
 
 
 def _children(parent: Int, count: int) -> Children:
@@ -165,7 +160,7 @@ def _draw_rows(design: Design, rng: np.random.Generator) -> tuple[Int, NDArray[n
     return rows, times[rows].astype(np.float64)
 
 
-def _taken(
+def taken(
     design: Design,
     rows: Int,
     weights: NDArray[np.float64],
