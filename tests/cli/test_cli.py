@@ -310,7 +310,7 @@ def test_describe_as_json(run, tmp_path):
 def test_datasets_are_listed_explained_and_written(run, tmp_path):
     code, out, _ = run("datasets")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["hospital", "retail", "admissions", "tv", "hdp"]
+    assert [line.split()[0] for line in out.splitlines()] == ["hospital", "retail", "admissions", "tv", "exam", "hdp"]
     assert run("datasets", "tv")[1] == (GOLDEN / "datasets_tv.txt").read_text(encoding="utf-8")
     target = tmp_path / "tv.csv"
     assert run("datasets", "tv", "--out", target)[:2] == (0, f"2,400 rows written to {target}\n")

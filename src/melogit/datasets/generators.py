@@ -207,11 +207,37 @@ def tv(facts: Facts) -> pd.DataFrame:
     return data
 
 
+def exam(facts: Facts) -> pd.DataFrame:
+    """150 students, each with 20 questions from a pool of 40: students and questions cross."""
+    random = RandomState(facts["seed"])
+    students, pool, asked = 150, 40, 20
+    student = np.repeat(np.arange(students), asked)
+    question = np.concatenate([random.permutation(pool)[:asked] for _ in range(students)])
+    hours = np.clip(random.normal(5, 2, students).round(), 0, 12).astype(int)
+    kind = choose(random, {"choice": 0.6, "open": 0.4}, pool)
+    data = pd.DataFrame(
+        {
+            "student": student + 1,
+            "question": [f"Q{number + 1:02d}" for number in question],
+            "hours": hours[student],
+            "kind": kind[question],
+            "position": np.tile(np.arange(1, asked + 1), students),
+        }
+    )
+    variance = facts["true_variance"]
+    ability = draw_effects(random, variance["student:var(Intercept)"], students)
+    ease = draw_effects(random, variance["question:var(Intercept)"], pool)
+    eta = linear_predictor(data, facts["true_fixed"]) + ability[student] + ease[question]
+    data["correct"] = draw_outcome(random, eta)
+    return data
+
+
 GENERATORS: dict[str, Callable[[Facts], pd.DataFrame]] = {
     "hospital": hospital,
     "retail": retail,
     "admissions": admissions,
     "tv": tv,
+    "exam": exam,
 }
 
 

@@ -19,7 +19,7 @@ def dataset_names() -> tuple[str, ...]:
     Examples
     --------
     >>> dataset_names()
-    ('hospital', 'retail', 'admissions', 'tv', 'hdp')
+    ('hospital', 'retail', 'admissions', 'tv', 'exam', 'hdp')
     """
     return (*GENERATORS, "hdp")
 
@@ -33,9 +33,10 @@ def load_dataset(name: str, *, path: bool) -> pd.DataFrame | Path: ...
 def load_dataset(name: str, *, path: bool = False) -> pd.DataFrame | Path:
     """Read a teaching data set.
 
-    ``hospital``, ``retail``, ``admissions`` and ``tv`` are bundled; they were simulated, and ``dataset_facts`` gives
-    the true parameters. ``hdp`` is the public data set that textbook examples use; it is taken from the folder named
-    by the environment variable ``MELOGIT_DATA``, from the user's cache, or else downloaded once into that cache.
+    ``hospital``, ``retail``, ``admissions``, ``tv`` and ``exam`` (whose groups cross) are bundled; they were simulated,
+    and ``dataset_facts`` gives the true parameters. ``hdp`` is the public data set that textbook examples use; it is
+    taken from the folder named by the environment variable ``MELOGIT_DATA``, from the user's cache, or else downloaded
+    once into that cache.
 
     Parameters
     ----------
