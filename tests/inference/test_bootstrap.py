@@ -10,11 +10,13 @@ import pytest
 from scipy.stats import norm
 
 import melogit as me
+from melogit.design import subset
 from melogit.errors import ConvergenceWarning, DataWarning, MelogitWarning, ModelError
 from melogit.inference.bootstrap import Run, replicate
 from melogit.inference.drawing import plan_drawing
 from melogit.inference.intervals import Spread
 from melogit.inference.intervals import interval as limits_of
+from melogit.inference.replicates import check_rank
 from melogit.inference.resampling import draw, plan_groups, plan_rows
 from quiet import quietly
 
@@ -336,6 +338,26 @@ def test_one_cluster_cannot_be_drawn(nested):
     single = replace(design, terms=(replace(top, factor=factor), design.terms[1]))
     with pytest.raises(ModelError, match="'HID' has a single group, and drawing whole groups needs several"):
         replace(nested, design=single).bootstrap(5)
+
+
+def test_single_members_cannot_be_drawn(data):
+    """Each hospital has one doctor, or each doctor one row: every sample would be the data."""
+    counts = data.groupby("DID", as_index=False).agg(y=("y", "sum"), n=("y", "size"), x=("x", "mean"))
+    fit = quietly(me.melogit, "cbind(y, n - y) ~ x + (1 | DID)", counts, intpoints=5).result
+    with pytest.raises(ModelError, match="Each group of 'DID' has a single row, so every sample would be the data"):
+        fit.bootstrap(3, resample="stagewise", group=["rows"])
+    doctor = fit.design.terms[0]
+    twice = replace(fit.design, terms=(replace(doctor, factor=replace(doctor.factor, name="HID")), doctor))
+    with pytest.raises(
+        ModelError, match=r"Each group of 'HID' has a single group of 'DID', .* Draw the groups"
+    ):
+        plan_groups(twice, ["DID"])
+    assert plan_groups(twice, ["HID", "DID"]).drawn == (True, True, False)
+
+
+def test_a_sample_without_rows_is_said_to_have_none(fit):
+    with pytest.raises(ModelError, match="The sample has no rows"):
+        check_rank(subset(fit.design, np.zeros(240, dtype=bool)))
 
 
 def test_infinite_coefficients_cannot_be_bootstrapped(data):

@@ -107,6 +107,8 @@ class Replication:
 
 def check_rank(design: Design) -> None:
     """Refuse a sample in which predictors are collinear, as when it lacks a rare level."""
+    if design.n_rows == 0:
+        raise ModelError("The sample has no rows.")
     others = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
     if _clearly_full(design.X, others):
         return

@@ -60,7 +60,7 @@ def plan_groups(design: Design, stages: Sequence[str]) -> Plan:
     Raises
     ------
     ModelError
-        An unknown name; nothing, or one top-level group only, to draw from.
+        An unknown name; nothing to draw from, or single members only.
     """
     factors = [term.factor for term in design.terms]
     chosen = {stage if stage == ROWS else level_named(design, stage) for stage in stages}
@@ -80,7 +80,22 @@ def plan_groups(design: Design, stages: Sequence[str]) -> Plan:
     above.append(factors[-1].codes.astype(np.int64))
     counts = [1, *(f.n_levels for f in factors)]
     within = tuple(_children(parent, count) for parent, count in zip(above, counts, strict=True))
-    return Plan(within, (*(level in chosen for level in range(len(factors))), ROWS in chosen), True)
+    drawn = (*(level in chosen for level in range(len(factors))), ROWS in chosen)
+    if np.all(design.weights == 1):
+        _check_choice(within, drawn, [*(f.name for f in factors), ROWS])
+    return Plan(within, drawn, True)
+
+
+def _check_choice(within: Sequence[Children], drawn: Sequence[bool], names: Sequence[str]) -> None:
+    """Refuse stages in which nothing can be drawn but what is there."""
+    sizes = [int(np.diff(children.start).max()) for children in within]
+    if not any(on and size > 1 for on, size in zip(drawn, sizes, strict=True)):
+        lowest = max(k for k, on in enumerate(drawn) if on)
+        lower = "row" if names[lowest] == ROWS else f"group of '{names[lowest]}'"
+        raise ModelError(
+            f"Each group of '{names[lowest - 1]}' has a single {lower}, so every sample would be the data themselves. "
+            f"Draw the groups of '{names[lowest - 1]}' in group=."
+        )
 
 
 def plan_rows() -> Plan:
