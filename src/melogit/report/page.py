@@ -217,7 +217,7 @@ def three(value: float | None) -> str:
         return ""
     if 1e-3 <= abs(value) < 1000:
         return f"{value:#.3g}".removesuffix(".")
-    return cell(float(f"{value:.0f}") if 1000 <= abs(value) < 1e6 else float(f"{value:.2g}"))
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else cell(float(f"{value:.2g}"))
 
 
 def _interval(low: float | None, high: float | None) -> str:
