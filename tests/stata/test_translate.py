@@ -45,7 +45,7 @@ SEVEN = {"method": "mvaghermite", "intpoints": 7}
             "Y ~ (0 + X + 1 | HID) + (0 + X + 1 | HID:DID)",
             SEVEN | {"covariance": {"HID": "exchangeable", "HID:DID": "identity"}},
         ),
-        ("melogit y x || _all: R.rater || did:", "Y ~ X + (1 | Rater) + (1 | DID)", SEVEN),
+        ("melogit y x || _all: R.rater || did:", "Y ~ X + (1 | Rater) + (1 | DID)", {"method": "laplace"}),
         ("melogit y x, nocons || did:", "Y ~ 0 + X + (1 | DID)", SEVEN),
         ("meqrlogit y x || did:", "Y ~ X + (1 | DID)", {"method": "mcaghermite", "intpoints": 7}),
         ("xtmelogit y || hid: || did:, intp(5 3)", "Y ~ (1 | HID) + (1 | HID:DID)",
@@ -147,13 +147,13 @@ def test_if_and_in_choose_rows(small):
         me.stata("melogit y x if age > 100 || did:", small)
 
 
-def test_crossed_groups_are_read_and_refused_by_the_engine_or_fitted(small):
-    try:
-        fit = quietly(me.stata, "melogit y x || _all: R.rater || did:", small).result
-    except ModelError as error:
-        assert "'Rater'" in str(error) and "'DID'" in str(error)
-    else:
-        assert {"Rater", "DID"} == {term.name for term in fit.fit.terms}
+def test_crossed_groups_imply_the_laplace_approximation(small):
+    fit = quietly(me.stata, "melogit y x || _all: R.rater || did:", small).result
+    assert {"Rater", "DID"} == {term.name for term in fit.fit.terms}
+    assert fit.integration.method == "laplace"
+    assert "intmethod(laplace), is implied" in str(fit)
+    with pytest.raises(ModelError, match="'Rater' and 'DID' cross"):
+        me.stata("melogit y x || _all: R.rater || did:, intpoints(7)", small)
 
 
 def test_robust_standard_errors(small):

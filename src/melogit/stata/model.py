@@ -80,14 +80,15 @@ def read_model(command: Command) -> Model:
             "is plain logistic regression (logit), which is not a part of this program.",
         )
     given = _model_options(command)
-    method, points = _integration(command, given)
+    levels = tuple(_level(command, part) for part in command.levels)
+    method, points = _integration(command, given, levels)
     cluster, vce = _vce(command, given)
     return Model(
         command=command,
         response=response,
         terms=terms,
         constant="noconstant" not in main.options,
-        levels=tuple(_level(command, part) for part in command.levels),
+        levels=levels,
         weight=_weight(command, main),
         trials=_trials(command, given.get("binomial")),
         offset=_one(command, given["offset"]) if "offset" in given else None,
@@ -166,8 +167,12 @@ def _choose(command: Command, option: Option, choices: tuple[str, ...]) -> str:
     return fits[0]
 
 
-def _integration(command: Command, given: dict[str, Option]) -> tuple[str, int | tuple[int, ...]]:
+def _integration(
+    command: Command, given: dict[str, Option], levels: tuple[Level, ...]
+) -> tuple[str, int | tuple[int, ...]]:
     method = tables.DEFAULT_METHOD[command.name]
+    if not {"intmethod", "intpoints", "laplace"} & set(given) and any(level.crossed for level in levels):
+        return "laplace", 1  # R.variable implies it
     if "intmethod" in given:
         method = _choose(command, given["intmethod"], tables.METHODS)
     if "laplace" in given:

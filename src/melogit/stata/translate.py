@@ -286,6 +286,8 @@ def translate(model: Model, data: Dataset | None) -> Translation:
     options: dict[str, Any] = {"method": model.method}
     if model.method != "laplace":
         options["intpoints"] = model.points
+    elif any(level.crossed for level in model.levels):
+        notes = (*notes, "Crossed random effects: the Laplace approximation, intmethod(laplace), is implied.")
     if structures:
         options["covariance"] = structures
     for word, variable in (("trials", model.trials), ("weights", model.weight), ("offset", model.offset)):
