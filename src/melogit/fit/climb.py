@@ -26,6 +26,7 @@ from melogit.fit.start import Logistic, given_start, starting_point
 from melogit.fit.types import Integration, TraceRow
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import Nested
+from melogit.likelihood.arrange_crossed import Crossed
 from melogit.likelihood.covariance import reported_variances
 from melogit.optimize import Ending, Maximum, maximise
 
@@ -289,15 +290,20 @@ def _finer(nested: Nested, by: Integrator, points: tuple[int, ...]) -> Integrato
 
 def largest_shift(nested: Nested, x: FloatArray, hessian: FloatArray, score: FloatArray) -> float:
     """Largest Newton move of a reported parameter, in its standard errors, that ``score`` asks for."""
+    return float(np.max(np.abs(newton_moves(nested, x, hessian, score)), initial=0.0))
+
+
+def newton_moves(arranged: Nested | Crossed, x: FloatArray, hessian: FloatArray, score: FloatArray) -> FloatArray:
+    """Newton moves of the reported parameters that have a standard error, in standard errors."""
     information = -hessian
     eigen, basis = np.linalg.eigh(information)
     keep = eigen > 1e-10 * max(float(eigen[-1]), 1e-300)
     inverse = (basis[:, keep] / eigen[keep]) @ basis[:, keep].T
-    p = nested.p
-    jacobian = nested.to_user.copy()
-    user = nested.to_user @ x
-    jacobian[p:, p:] = reported_variances(nested.covariance, user[p:])[1] @ jacobian[p:, p:]
+    p = arranged.p
+    jacobian = arranged.to_user.copy()
+    user = arranged.to_user @ x
+    jacobian[p:, p:] = reported_variances(arranged.covariance, user[p:])[1] @ jacobian[p:, p:]
     se = np.sqrt(np.maximum(np.diag(jacobian @ inverse @ jacobian.T), 0.0))
-    move = np.abs(jacobian @ (inverse @ score))
-    free = se > 1e-12 * np.maximum(np.abs(np.concatenate([user[:p], np.ones(nested.m)])), 1e-300)
-    return float(np.max(move[free] / se[free], initial=0.0))
+    move = jacobian @ (inverse @ score)
+    free = se > 1e-12 * np.maximum(np.abs(np.concatenate([user[:p], np.ones(arranged.m)])), 1e-300)
+    return move[free] / se[free]

@@ -22,6 +22,7 @@ from melogit.fit import messages
 from melogit.fit.assemble import Estimates, estimates, term_fits
 from melogit.fit.climb import Summit, climb
 from melogit.fit.climb_crossed import climb_crossed
+from melogit.fit.climb_sampled import certify_crossed, climb_sampled
 from melogit.fit.identify import coinciding, unidentified
 from melogit.fit.posterior import Effects, crossed_posterior, no_effects, posterior
 from melogit.fit.separation import Separation, find_separation
@@ -32,6 +33,7 @@ from melogit.likelihood import crossed as crossed_likelihood
 from melogit.likelihood import nested as nested_likelihood
 from melogit.likelihood.arrange import Nested, arrange
 from melogit.likelihood.arrange_crossed import Crossed, arrange_crossed
+from melogit.optimize import Ending
 
 # A rule that the user chose is called inaccurate when doubling its points moves an estimate by more standard errors
 # than this, or the log-likelihood by more than its fellow (reference: RELIABILITY row 1).
@@ -73,6 +75,10 @@ def fit_design(design: Design, settings: Settings) -> Fit:
         summit = climb(arranged, settings, logistic, log)
     else:
         summit = climb_crossed(arranged, settings, logistic, log)
+        if settings.method == "simulated" and summit.ending is Ending.CONVERGED:
+            summit = climb_sampled(arranged, settings, summit, log)
+        elif not settings.lean:
+            summit = replace(summit, integration=certify_crossed(arranged, summit, settings))
     if settings.start is not None and not reached_safely(arranged.X, summit):
         return fit_design(design, replace(settings, start=None))
     found = estimates(arranged, design, summit)
@@ -105,12 +111,16 @@ def fit_design(design: Design, settings: Settings) -> Fit:
 def _arranged(design: Design, settings: Settings) -> Nested | Crossed:
     """The data in the layout of the engine that fits them: quadrature where groups are nested, else joint modes."""
     if design.nested:
+        if settings.method == "simulated":
+            raise ModelError(messages.simulated_is_for_crossed())
         return arrange(design, threads=settings.threads)
     names = [t.factor.name for t in design.terms]
     alike = coinciding(design)
     if alike:
         raise ModelError(messages.coincide(alike))
-    if settings.method not in (None, "laplace") or settings.intpoints not in ("auto", 1):
+    points = settings.intpoints
+    one = points == "auto" or all(k == 1 for k in (points if isinstance(points, tuple) else (points,)))
+    if settings.method not in (None, "laplace", "simulated") or not one:
         raise ModelError(messages.no_grid_for_crossed(names, settings.method, settings.intpoints))
     return arrange_crossed(design, threads=settings.threads)
 
@@ -144,6 +154,11 @@ def _warn(
         said.append((messages.flat(found.flat), ConvergenceWarning))
     limit_shift = integration.tolerance if integration.automatic else WARN_SHIFT
     limit_loglik = integration.tolerance if integration.automatic else WARN_LOGLIK
+    if integration.draws and integration.method == "laplace":  # beyond what chance makes of the check
+        limit_shift += 2 * integration.shift_noise
+        limit_loglik += 2 * integration.loglik_noise
+    elif integration.method == "simulated":
+        limit_shift = limit_loglik = integration.tolerance
     fine = integration.max_shift_in_se <= limit_shift and abs(integration.loglik_error) <= limit_loglik
     reached = found.status in (Status.CONVERGED, Status.BOUNDARY)
     if checked and not fine and (reached or not integration.automatic):

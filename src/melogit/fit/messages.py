@@ -85,6 +85,8 @@ def too_many_paths(points: Sequence[int], effects: Sequence[int], limit: int) ->
 
 def inaccurate(integration: Integration, limit: float, group_size: float | None = None) -> str:
     """The quadrature is less accurate than it should be."""
+    if integration.draws:
+        return inaccurate_crossed(integration, limit)
     points = "/".join(map(str, integration.points))
     if integration.method == "laplace":
         small = "" if group_size is None else f" (with groups that average {group_size:.3g} observations)"
@@ -104,6 +106,32 @@ def inaccurate(integration: Integration, limit: float, group_size: float | None 
         f"{how} is not accurate: with {'/'.join(map(str, integration.check_points))} points the log-likelihood "
         f"changes by {integration.loglik_error:.2g} and an estimate by {integration.max_shift_in_se:.2g} standard "
         f"errors (wanted: {limit:g}). {advice}"
+    )
+
+
+def inaccurate_crossed(integration: Integration, limit: float) -> str:
+    """Crossed factors: Laplace is off, or the draws are too few."""
+    if integration.method == "simulated":
+        return (
+            f"{integration.draws:,} draws leave a Monte Carlo error of {integration.loglik_noise:.2g} in the "
+            f"log-likelihood and of {integration.shift_noise:.2g} standard errors in an estimate (wanted: {limit:g}); "
+            f"the importance weights are worth {integration.effective:.0%} of the draws. Take the last digits with "
+            "care."
+        )
+    return (
+        f"The Laplace approximation is not exact here: by {integration.draws} draws around it, the log-likelihood is "
+        f"{integration.loglik_error:+.2g} (Monte Carlo error {integration.loglik_noise:.1g}) from its value, and an "
+        f"estimate would move by {integration.max_shift_in_se:.2g} (error {integration.shift_noise:.1g}) standard "
+        "errors. Other software gives the same answer without saying so. For the exact maximum fit with "
+        'method="simulated".'
+    )
+
+
+def simulated_is_for_crossed() -> str:
+    """A method where another is better."""
+    return (
+        'method="simulated" is for crossed grouping factors; the groups of this model are nested, and quadrature gives '
+        "a far more accurate answer. Leave method= out."
     )
 
 

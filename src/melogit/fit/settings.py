@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from melogit.errors import ModelError
 from melogit.fit.types import TraceRow
 
-METHODS = ("mvaghermite", "mcaghermite", "ghermite", "laplace")
+METHODS = ("mvaghermite", "mcaghermite", "ghermite", "laplace", "simulated")
 MAX_POINTS = 1001
 # More node paths than this per row are not a sensible grid (DESIGN section 3).
 MAX_PATHS = 100_000
@@ -27,7 +27,8 @@ class Settings:
     Attributes
     ----------
     method : str, optional
-        ``mvaghermite``, ``mcaghermite``, ``ghermite`` or ``laplace``. Default: ``mvaghermite`` when ``intpoints`` is
+        ``mvaghermite``, ``mcaghermite``, ``ghermite`` or ``laplace``; for crossed factors ``laplace`` (the default
+        there) or ``simulated``. Default for nested ones: ``mvaghermite`` when ``intpoints`` is
         given, otherwise whatever reaches the accuracy.
     intpoints : int, tuple of int (one per level, top first) or "auto"
     tolerance : float

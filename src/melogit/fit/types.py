@@ -28,7 +28,7 @@ class Status(enum.Enum):
 class TraceRow:
     """One line of the iteration log.
 
-    ``stage`` is ``fixed`` (plain logistic model), ``start`` (starting variances) or ``full``.
+    ``stage`` is ``fixed`` (plain logistic model), ``start`` (starting variances), ``full`` or ``sampled``.
     """
 
     stage: str
@@ -46,7 +46,7 @@ class Integration:
     Attributes
     ----------
     method : str
-        ``mvaghermite``, ``mcaghermite``, ``ghermite``, ``laplace`` or ``trapezoid``.
+        ``mvaghermite``, ``mcaghermite``, ``ghermite``, ``laplace``, ``trapezoid`` or ``simulated``.
     points : tuple of int
         Points per dimension, one entry per level, top first.
     loglik_error : float
@@ -59,6 +59,13 @@ class Integration:
         The points were raised until the accuracy asked for was reached.
     tolerance : float
         The accuracy asked for (standard errors, and units of log-likelihood).
+    loglik_noise, shift_noise : float
+        Monte Carlo standard errors of ``loglik_error`` and ``max_shift_in_se``; 0 where nothing is drawn at random.
+    draws : int
+        How many draws these rest on (crossed factors). For ``laplace`` they check the approximation; for ``simulated``
+        they are the method, and the errors above are its own Monte Carlo errors.
+    effective : float
+        What share of the draws the importance weights are worth.
     """
 
     method: str
@@ -68,6 +75,10 @@ class Integration:
     check_points: tuple[int, ...]
     automatic: bool
     tolerance: float
+    loglik_noise: float = 0.0
+    shift_noise: float = 0.0
+    draws: int = 0
+    effective: float = 1.0
 
     @property
     def accurate(self) -> bool:

@@ -1,30 +1,32 @@
 r"""The exact likelihood of crossed factors, by importance sampling.
 
-Given the effects u1 of all factors but the eliminated one, the groups of that one are independent, and their integrals are
-taken by quadrature. Only u1 is drawn: around its marginal mode, with the covariance that the Laplace approximation gives,
-by randomised quasi-Monte Carlo. With several connected components of the data (groups that never meet) the likelihood is
-a product, and each factor of it is estimated by itself, which makes the weights far less variable.
+Given the effects u1 of all factors but the eliminated one, the groups of that one are independent, and their integrals
+are taken by quadrature. Only u1 is drawn: around its marginal mode, with the covariance that the Laplace approximation
+gives, by Latin hypercubes. With several connected components of the data (groups that never meet) the
+likelihood is a product, and each factor of it is estimated by itself, which makes the weights far less variable.
 
 References
 ----------
 Durbin, J. and Koopman, S. J. (1997). Biometrika 84, 669-684 (importance sampling at the mode).
 Geweke, J. (1989). Econometrica 57, 1317-1339 (self-normalised weights; a multivariate t for safe tails).
-Owen, A. B. (1997). SIAM J. Numer. Anal. 34, 1884-1910 (scrambled nets; errors from independent scramblings).
+Owen, A. B. (1992). J. R. Statist. Soc. B 54, 541-551 (Latin hypercubes: sums of functions of one variable each are
+integrated with hardly any error; the error is read off independent copies).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import gammaln, ndtri
+from scipy.special import chdtri, gammaln, ndtri
 
 from melogit import kernel
 from melogit.likelihood.arrange_crossed import Crossed, loadings
+from melogit.likelihood.controls import at_draw, by_component, effect_scores, prepare
 from melogit.likelihood.crossed import Mode, linear_predictor
 from melogit.likelihood.quadrature import gauss_hermite
 
@@ -32,8 +34,8 @@ FloatArray = NDArray[np.float64]
 
 # Points per dimension for the eliminated factor's integrals: as many as stay below the limit in all.
 POINTS, MOST_NODES = (15, 9, 7, 5, 3), 130
-# Independent scramblings, from whose spread the error is read.
-SCRAMBLINGS = 8
+# Independent hypercubes, from whose spread the error is read.
+CUBES = 8
 # Degrees of freedom of the t distribution that is drawn from where a component has at most so many effects; beyond,
 # its radius would vary far more than the integrand's, and a Gaussian does better.
 DEGREES, FEW_EFFECTS = 100.0, 60
@@ -46,9 +48,9 @@ class Sampler:
 
     Attributes
     ----------
-    z : (scramblings, points, N)
+    z : (cubes, points, N)
         What is drawn, before it is scaled and placed.
-    log_density : (scramblings, points, components)
+    log_density : (cubes, points, components)
         Its log density, with -(d/2) log(2 pi) left out.
     of_group, of_effect : int
         Connected component of each group of the eliminated factor and of each effect of the rest.
@@ -82,8 +84,8 @@ class Sample:
         Its Monte Carlo standard error.
     score : (p + m,)
         Estimated derivative.
-    scores : (scramblings, p + m)
-        The same from each scrambling alone.
+    scores : (cubes, p + m)
+        The same from each cube alone.
     effective : float
         What the draws are worth, as a share: the least over components.
     """
@@ -96,23 +98,22 @@ class Sample:
 
 
 def sampler(crossed: Crossed, points: int, seed: int) -> Sampler:
-    """Draw ``points`` (a power of 2) per scrambling."""
-    from scipy.stats import chi2, qmc  # takes a third of a second to import
-
+    """Draw ``points`` per hypercube."""
     of_group, of_effect, count = _components(crossed)
     size = np.bincount(of_effect, minlength=count)
     heavy = np.flatnonzero(size <= FEW_EFFECTS)
     rest = crossed.problem.rest
-    z = np.empty((SCRAMBLINGS, points, rest))
-    log_density = np.empty((SCRAMBLINGS, points, count))
-    for k in range(SCRAMBLINGS):
-        net = qmc.Sobol(rest + len(heavy), scramble=True, rng=np.random.default_rng([seed, k]))
-        uniform = np.clip(net.random(points), 1e-12, 1 - 1e-12)
+    z = np.empty((CUBES, points, rest))
+    log_density = np.empty((CUBES, points, count))
+    for k in range(CUBES):
+        rng = np.random.default_rng([seed, k])
+        strata = rng.permuted(np.tile(np.arange(points), (rest + len(heavy), 1)), axis=1).T
+        uniform = (strata + rng.random(strata.shape)) / points
         z[k] = ndtri(uniform[:, :rest])
         stretch = np.ones((points, count))
-        stretch[:, heavy] = np.sqrt(DEGREES / chi2.ppf(uniform[:, rest:], DEGREES))
+        stretch[:, heavy] = np.sqrt(DEGREES / chdtri(DEGREES, uniform[:, rest:]))
         z[k] *= stretch[:, of_effect]
-        squares = _by_component(of_effect, count, z[k] ** 2)
+        squares = by_component(of_effect, count, z[k] ** 2)
         log_density[k] = -0.5 * squares
         d, nu = size[heavy], DEGREES
         constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - 0.5 * d * np.log(nu / 2)
@@ -132,17 +133,14 @@ def _components(crossed: Crossed) -> tuple[NDArray[np.int64], NDArray[np.int64],
     return label[: problem.groups].astype(np.int64), label[problem.groups :].astype(np.int64), int(count)
 
 
-def _by_component(labels: NDArray[np.int64], components: int, values: FloatArray) -> FloatArray:
-    """Sums over columns: (S, k) -> (S, components)."""
-    if components == 1:
-        return values.sum(axis=1)[:, None]
-    of = csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)), shape=(len(labels), components))
-    return values @ of
-
-
 def _rule(crossed: Crossed) -> kernel.Rule:
     q = crossed.problem.q
     return gauss_hermite(next((k for k in POINTS if k**q <= MOST_NODES), 1), q)
+
+
+def nodes(crossed: Crossed) -> int:
+    """Quadrature points per row and draw."""
+    return _rule(crossed)[2]
 
 
 def centre(crossed: Crossed, x: FloatArray, mode: Mode, start: Centre | None = None) -> Centre | None:
@@ -153,20 +151,12 @@ def centre(crossed: Crossed, x: FloatArray, mode: Mode, start: Centre | None = N
         given = kernel.crossed_given(crossed.problem, A, eta0, here.u1, here.u0, _rule(crossed), moments=True)
         if not given.ok or given.moments is None:
             return None
-        slope = _effect_scores(crossed, A, given.moments[:, 0]) - here.u1
+        slope = effect_scores(crossed, A, given.moments[:, 0]) - here.u1
         step = kernel.solve_dense(mode.curvature.rest, slope, crossed.problem.isa)
         here = Centre(given.modes, here.u1 + step)
         if slope @ step < CENTRED * len(slope):
             return here
     return None
-
-
-def _effect_scores(crossed: Crossed, A: FloatArray, residual: FloatArray) -> FloatArray:
-    problem = crossed.problem
-    out = np.zeros(problem.rest)
-    for k in range(problem.r):
-        out += np.bincount(crossed.column[:, k], weights=A[:, problem.q + k] * residual, minlength=problem.rest)
-    return out
 
 
 def sample(
@@ -178,26 +168,29 @@ def sample(
     """
     A, eta0 = loadings(crossed, x[crossed.p :]), linear_predictor(crossed, x[: crossed.p])
     rule, L = _rule(crossed), np.tril(mode.curvature.rest)
-    scramblings, points, _ = draws.z.shape
-    logs = np.empty((scramblings, points, draws.components))
-    scores = np.zeros((scramblings, points, draws.components, len(x))) if score else None
-    for k in range(scramblings):
+    controls = prepare(crossed, x, mode, at.u1) if score else None
+    cubes, points, _ = draws.z.shape
+    logs = np.empty((cubes, points, draws.components))
+    scores = np.zeros((cubes, points, draws.components, len(x))) if score else None
+    for k in range(cubes):
         u1 = at.u1 + solve_triangular(L.T, draws.z[k].T, lower=False, check_finite=False).T
-        logs[k] = -0.5 * _by_component(draws.of_effect, draws.components, u1**2) - draws.log_density[k]
+        logs[k] = -0.5 * by_component(draws.of_effect, draws.components, u1**2) - draws.log_density[k]
         for s in range(points):
             given = kernel.crossed_given(crossed.problem, A, eta0, u1[s], at.u0, rule, moments=score)
             if not given.ok:
                 return None
             logs[k, s] += np.bincount(draws.of_group, weights=given.loglik, minlength=draws.components)
-            if scores is not None and given.moments is not None:
-                scores[k, s] = _complete_score(crossed, draws, given.moments, u1[s])
+            if scores is not None and given.moments is not None and controls is not None:
+                slope = effect_scores(crossed, A, given.moments[:, 0]) - u1[s]
+                zero_mean = by_component(draws.of_effect, draws.components, at_draw(controls, u1[s], slope))
+                scores[k, s] = _complete_score(crossed, draws, given.moments, u1[s]) - zero_mean.T
     constant = crossed.constant - float(np.log(np.diagonal(L)).sum())
     return _averaged(logs, scores, constant, len(x))
 
 
 def _complete_score(crossed: Crossed, draws: Sampler, moments: FloatArray, u1: FloatArray) -> FloatArray:
     """Derivative of the log density in (beta, theta) with u1 given, by component: (components, p + m)."""
-    p, q = crossed.p, crossed.problem.q
+    q = crossed.problem.q
     entries = []
     for z, b in crossed.entry_columns:
         slope = moments[:, 1 + b] if b < q else moments[:, 0] * u1[crossed.column[:, b - q]]
@@ -207,29 +200,24 @@ def _complete_score(crossed: Crossed, draws: Sampler, moments: FloatArray, u1: F
         return np.concatenate([crossed.X.T @ moments[:, 0], rows.sum(axis=0)])[None, :]
     everything = np.concatenate([crossed.X * moments[:, :1], rows], axis=1)
     by_group = np.add.reduceat(everything, crossed.first[:-1], axis=0)
-    return _by_component(draws.of_group, draws.components, by_group.T).T
+    return by_component(draws.of_group, draws.components, by_group.T).T
 
 
 def _averaged(logs: FloatArray, scores: FloatArray | None, constant: float, n: int) -> Sample:
-    """Averages under the weights over all draws; the error from the spread of the scramblings."""
-    scramblings, points, _ = logs.shape
+    """Averages under the weights over all draws; the error from the spread of the cubes."""
+    cubes, points, _ = logs.shape
     top = logs.max(axis=(0, 1))
     weights = np.exp(logs - top)
     means = weights.mean(axis=1)
     mean = means.mean(axis=0)
-    spread = means.std(axis=0, ddof=1) / np.sqrt(scramblings) / mean
+    spread = means.std(axis=0, ddof=1) / np.sqrt(cubes) / mean
     # The log of a mean is too low by half its relative variance.
     loglik = float((top + np.log(mean) + 0.5 * spread**2).sum()) + constant
     # The components' errors are independent.
     error = float(np.sqrt((spread**2).sum()))
-    effective = float((weights.sum(axis=(0, 1)) ** 2 / (weights**2).sum(axis=(0, 1))).min() / (scramblings * points))
+    effective = float((weights.sum(axis=(0, 1)) ** 2 / (weights**2).sum(axis=(0, 1))).min() / (cubes * points))
     if scores is None:
-        return Sample(loglik, error, np.full(n, np.nan), np.full((scramblings, n), np.nan), effective)
+        return Sample(loglik, error, np.full(n, np.nan), np.full((cubes, n), np.nan), effective)
     each = np.einsum("ksc,kscp->kp", weights / weights.sum(axis=1, keepdims=True), scores)
     score = np.einsum("ksc,kscp->p", weights / weights.sum(axis=(0, 1)), scores)
     return Sample(loglik, error, score, each, effective)
-
-
-def fewer(draws: Sampler, points: int) -> Sampler:
-    """The first ``points`` of every scrambling."""
-    return replace(draws, z=draws.z[:, :points], log_density=draws.log_density[:, :points])
