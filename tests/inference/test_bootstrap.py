@@ -348,9 +348,7 @@ def test_single_members_cannot_be_drawn(data):
         fit.bootstrap(3, resample="stagewise", group=["rows"])
     doctor = fit.design.terms[0]
     twice = replace(fit.design, terms=(replace(doctor, factor=replace(doctor.factor, name="HID")), doctor))
-    with pytest.raises(
-        ModelError, match=r"Each group of 'HID' has a single group of 'DID', .* Draw the groups"
-    ):
+    with pytest.raises(ModelError, match=r"Each group of 'HID' has a single group of 'DID', .* Draw the groups"):
         plan_groups(twice, ["DID"])
     assert plan_groups(twice, ["HID", "DID"]).drawn == (True, True, False)
 
@@ -399,6 +397,19 @@ def test_stages_are_named_from_the_top(nested):
     assert "Drawn in stages: HID:DID, then rows" in boot.summary()
     whole = quietly(nested.bootstrap, 2, group="DID", seed=1).result
     assert "clusters in HID:DID, drawn whole within each HID." in whole.summary()
+
+
+def test_what_stays_undrawn_above_is_warned_of(nested):
+    for options, drawn in (
+        ({"group": "DID"}, "groups of 'HID:DID'"),
+        ({"resample": "stagewise", "group": ["rows"]}, "rows"),
+        ({"resample": "stagewise", "group": ["rows", "DID"]}, "groups of 'HID:DID' and rows"),
+    ):
+        with pytest.warns(DataWarning) as caught:
+            nested.bootstrap(2, seed=1, **options)
+        said = [str(w.message) for w in caught if w.category is DataWarning]
+        assert len(said) == 1 and f"Only {drawn} are drawn, and the groups of 'HID' stay" in said[0]
+    assert not quietly(nested.bootstrap, 2, seed=1, group="HID").messages
 
 
 def test_a_loaded_model_has_no_data(fit, tmp_path):

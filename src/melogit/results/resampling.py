@@ -19,7 +19,7 @@ from melogit.inference import critical_value
 from melogit.inference.bootstrap import Replicates, Run, accelerations, replicate
 from melogit.inference.drawing import Drawing, plan_drawing
 from melogit.inference.pigeonhole import CrossedPlan
-from melogit.inference.resampling import ROWS, level_named
+from melogit.inference.resampling import ROWS, Plan, level_named
 from melogit.likelihood.covariance import covariance_map
 from melogit.report import count
 from melogit.report.replicates import replicate_display
@@ -45,6 +45,11 @@ IGNORES_GROUPS = (
     "resample=\"rows\" draws single rows as if they were independent and so breaks up the groups of '{group}': the "
     "standard errors of whatever varies between groups, and of the variances, come out far too small, and the "
     'estimates biased; resample="cluster" draws whole groups.'
+)
+BELOW_TOP = (
+    "Only {drawn} are drawn, and the groups of '{top}' stay as they are: whatever varies between them (their variance, "
+    "their predictors, the constant) comes out more certain than it is. Draw whole groups of '{top}' by leaving group= "
+    "out."
 )
 NO_ERROR = "a statistic= has no standard error of its own in each sample"
 
@@ -175,6 +180,10 @@ def bootstrap(results: Results, asked: Request) -> BootstrapResults:
     level = results.level if asked.level is None else asked.level
     critical_value(level)
     drawing = plan_drawing(design, fit, asked.resample, asked.group)
+    if isinstance(drawing.plan, Plan) and drawing.plan.clustered and not drawing.plan.drawn[0]:
+        names = [*(f"groups of '{term.factor.name}'" for term in design.terms[1:]), "rows"]
+        drawn = " and ".join(name for name, on in zip(names, drawing.plan.drawn[1:], strict=True) if on)
+        warn(BELOW_TOP.format(drawn=drawn, top=design.terms[0].factor.name), DataWarning)
     if asked.jackknife and drawing.unit is None:
         here = "single rows are drawn" if design.nested else "groups cross, so that none is independent of the others"
         raise ModelError(f"jackknife=True leaves out one group at a time, and here {here}.")
