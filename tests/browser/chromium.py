@@ -21,6 +21,7 @@ from typing import Any
 NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless",
+    "--no-sandbox",  # which does not work as root and in many containers; the pages are our own
     "--remote-debugging-pipe",
     "--no-first-run",
     "--disable-gpu",
@@ -54,8 +55,7 @@ class Browser:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, to_write)]  # out of the way of 3 and 4
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # the sandbox refuses to run as root
-        words = [program, *FLAGS, *sandbox, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        words = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self._log = open(folder / "chromium.log", "wb")
         self._process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, *map(str, ends), *words],

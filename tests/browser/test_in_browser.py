@@ -184,6 +184,18 @@ def test_headings_tables_and_keyboard(browser, page):
     assert browser.run("document.activeElement.id") == "main"
 
 
+PAPER = 670  # pixels: A4 less its margins
+
+
+def off_the_paper(browser):
+    """What would be cut off at the right edge of the paper."""
+    browser.call("Emulation.setDeviceMetricsOverride", width=PAPER, height=950, deviceScaleFactor=1, mobile=False)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    beyond = browser.run(BEYOND.replace("'.scroll, pre, svg'", "'svg'"))
+    browser.call("Emulation.setEmulatedMedia", media="")
+    return beyond
+
+
 def test_on_paper_it_is_dark_on_white_and_nothing_stays_folded(browser, page):
     browser.open(page, dark=True)
     scheme = {"name": "prefers-color-scheme", "value": "dark"}
@@ -192,8 +204,9 @@ def test_on_paper_it_is_dark_on_white_and_nothing_stays_folded(browser, page):
     folded = browser.run(
         "[...document.querySelectorAll('details:not([open]) table')].map(t => t.getBoundingClientRect().height)"
     )
-    browser.call("Emulation.setEmulatedMedia", media="", features=[scheme])
     assert folded and min(folded) > 20
+    assert off_the_paper(browser) == []
+    browser.call("Emulation.setEmulatedMedia", media="", features=[scheme])
     written = browser.pdf()
     assert written.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", written)) >= 3
 
@@ -221,4 +234,5 @@ def test_the_reports_on_the_hospital_data(browser, shared, tmp_path, formula, op
         assert browser.run("document.documentElement.scrollWidth") == width and browser.run(BEYOND) == []
         assert pale(browser, at_least=150) == []
         assert finding in browser.run("document.body.innerText")
+        assert off_the_paper(browser) == []
     assert browser.run("[...document.querySelectorAll('figure svg')].every(s => s.getBoundingClientRect().height > 80)")
