@@ -185,7 +185,8 @@ def taken(
     """Take rows, with their groups numbered without gaps; without labels, groups keep their own."""
     terms = []
     for level, (term, code) in enumerate(zip(design.terms, codes, strict=True)):
-        seen, inner = np.unique(code, return_inverse=True)
+        present = np.bincount(code) > 0  # by counting: np.unique would sort all rows
+        seen, inner = np.flatnonzero(present), (np.cumsum(present) - 1)[code]
         label = (term.factor.levels if labels is None else labels[level])[seen]
         factor = GroupingFactor(term.factor.name, term.factor.columns, inner.astype(np.int32), label)
         terms.append(RandomTerm(factor, term.Z[rows], term.names, term.blocks))
