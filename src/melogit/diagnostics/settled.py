@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from melogit.diagnostics.context import Context
-from melogit.fit.types import Fit, Status
+from melogit.fit.types import Fit, Integration, Status
 from melogit.report.checks import Check, CheckTable, Measure, Verdict
 from melogit.report.checks_text import cell
 from melogit.report.numbers import brief, number
@@ -113,6 +113,24 @@ def _judge_convergence(fit: Fit, condition: float) -> tuple[Verdict, str, tuple[
     return Verdict.FINE, "The estimates are a maximum of the likelihood, away from the boundary.", (), ""
 
 
+def _by_draws(found: Integration) -> tuple[Verdict, str]:
+    """Crossed factors, where the exact likelihood is estimated by drawing."""
+    shift, noise = found.max_shift_in_se, found.shift_noise
+    if found.method == "simulated":
+        verdict = Verdict.FINE if found.accurate else Verdict.LOOK
+        return verdict, (
+            f"The likelihood was simulated with {found.draws:,} draws, whose Monte Carlo error is at most "
+            f"{brief(noise)} of an estimate's standard error."
+        )
+    sure = shift - 2 * noise
+    verdict = Verdict.PROBLEM if sure > SHIFT_PROBLEM else Verdict.LOOK if sure > SHIFT_LOOK else Verdict.FINE
+    return verdict, (
+        f"Groups cross, so the integral was taken by the Laplace approximation. By {found.draws:,} draws, an estimate "
+        f"would move by {brief(shift)} of its standard error (Monte Carlo error {brief(noise)}) if the likelihood were "
+        f"exact, and the log-likelihood by {brief(found.loglik_error)}."
+    )
+
+
 def check_integration(context: Context) -> Check:
     """Read the certificate of the integral over the random effects."""
     fit, found = context.fit, context.fit.integration
@@ -122,6 +140,8 @@ def check_integration(context: Context) -> Check:
         verdict = Verdict.SKIPPED
         how = "the Laplace approximation" if found.method == "laplace" else f"{found.method} with {points} points"
         meaning = f"The integral was taken by {how}, and nothing finer was affordable to compare it with."
+    elif found.draws:
+        verdict, meaning = _by_draws(found)
     elif shift > SHIFT_PROBLEM:
         verdict = Verdict.PROBLEM
         meaning = (
@@ -144,7 +164,11 @@ def check_integration(context: Context) -> Check:
     if verdict in (Verdict.LOOK, Verdict.PROBLEM):
         advice = ("Let melogit choose the points, or take more.",)
         code = f'fit = me.melogit({fit.wording.formula!r}, data, intpoints="auto")'
-    rows = ((found.method, points, " x ".join(str(p) for p in found.check_points), found.loglik_error, shift),)
+        if found.draws:
+            advice = ("Maximise the exact likelihood, by simulation.",)
+            code = f'fit = me.melogit({fit.wording.formula!r}, data, method="simulated")'
+    finer = f"{found.draws} draws" if found.draws else " x ".join(str(p) for p in found.check_points)
+    rows = ((found.method, points, finer, found.loglik_error, shift),)
     columns = ("method", "points per dimension", "compared with", "change of log-likelihood", "largest shift in SE")
     return Check(
         key="integration",

@@ -58,7 +58,13 @@ def _variance_sections(table: pd.DataFrame) -> list[Section]:
     return [Section(group, tuple(rows)) for group, rows in sections.items()]
 
 
+# Importance weights that are worth less of the draws say little.
+RELIABLE_SHARE = 0.05
+
+
 def _points(integration: Integration) -> str:
+    if integration.method == "simulated":
+        return f"{integration.draws:,} draws"
     distinct = dict.fromkeys(integration.points)
     return ", ".join(str(points) for points in (distinct if len(distinct) == 1 else integration.points))
 
@@ -91,7 +97,8 @@ def _notes(fit: Fit, lr_test: LikelihoodRatio, odds_ratios: bool) -> list[str]:
     if odds_ratios and "Intercept" in fit.names[: fit.n_fixed]:
         notes.append("Intercept is the odds at the base levels and at 0 of all else, for random effects of 0.")
     # The certificate says what a warning about the integration says.
-    fact, has_numbers, _ = inaccurate(fit.integration, 0.0).partition(" (wanted")
+    ending = " from its value" if fit.integration.draws else " (wanted"
+    fact, has_numbers, _ = inaccurate(fit.integration, 0.0).partition(ending)
     warned = [message for message in fit.messages if not (has_numbers and message.startswith(fact))]
     notes += [message for message in warned if message not in notes]
     notes.append(certificate(fit.integration))
@@ -107,8 +114,10 @@ def certificate(integration: Integration) -> str:
     Accuracy: going from 15 to 31 points moves the log-likelihood by 0.00002 and no parameter by more than 0.0003 \
 standard errors.
     """
-    label = "Laplace approximation" if integration.method == "laplace" else "Accuracy"
     change, shift = integration.loglik_error, integration.max_shift_in_se
+    label = "Laplace approximation" if integration.method == "laplace" else "Accuracy"
+    if integration.draws:
+        return _certificate_by_draws(integration)
     if math.isnan(change) or math.isnan(shift):
         return f"{label}: how far the answer would move with more integration points is not known for this fit."
     here, there = _points(integration), ", ".join(map(str, dict.fromkeys(integration.check_points)))
@@ -120,7 +129,26 @@ standard errors.
         return fact + "."
     asked = f"The accuracy asked for is {integration.tolerance:g}"
     if integration.method == "laplace":
-        return f'{fact}. {asked}: where the model allows it, fit with method=None and intpoints="auto".'
+        return f'{fact}. {asked}: leave method= out and fit with intpoints="auto".'
     if integration.automatic:
         return f"{fact}. {asked}, which could not be reached: take the last digits with care."
     return f'{fact}. {asked}: fit with intpoints="auto" to reach it.'
+
+
+def _certificate_by_draws(integration: Integration) -> str:
+    """The same for crossed factors, where the exact likelihood is estimated by drawing."""
+    draws = f"{integration.draws:,} draws"
+    if integration.method == "simulated":
+        return (
+            f"Accuracy: {draws} leave a Monte Carlo error of {brief(integration.loglik_noise)} in the log-likelihood "
+            f"and of at most {brief(integration.shift_noise)} standard errors in an estimate."
+        )
+    fact = (
+        f"Laplace approximation: by {draws}, the exact log-likelihood at these estimates differs by "
+        f"{brief(integration.loglik_error)} (Monte Carlo error {brief(integration.loglik_noise)}), and at its maximum "
+        f"no estimate differs by more than about {brief(integration.max_shift_in_se)} standard errors "
+        f"({brief(integration.shift_noise)})"
+    )
+    if integration.effective < RELIABLE_SHARE:
+        fact += f"; the draws are worth {integration.effective:.1%} of their number, so both are rough"
+    return f'{fact}. method="simulated" maximises the exact likelihood.'
