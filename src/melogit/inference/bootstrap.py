@@ -99,7 +99,7 @@ class Run:
     statistic : str
         What is measured, in a word or two, for the checkpoint.
     after_each : callable, optional
-        Called with the number of replicates done.
+        Called with the number of replicates (and groups left out) done.
     """
 
     workers: Any = None
@@ -159,9 +159,9 @@ def replicate(
     settings = replace(usual, start=start, lean=lean)
     weighting = begin_weighting(drawing.design, fit) if drawing.resample == "weights" else None
     task = Replication(drawing, settings, measure, seed, weighting)
-    stages = [("replicate", task, reps)]
+    tasks, lasts = {"replicate": task}, {"replicate": reps}
     if jackknife:
-        stages.append(("group", replace(task, jackknife=True), units(drawing)))
+        tasks["group"], lasts["group"] = replace(task, jackknife=True), units(drawing)
     done: dict[tuple[str, int], Outcome] = {}
     with ExitStack() as stack:
         file = None
@@ -171,10 +171,10 @@ def replicate(
         resumed = sum(stage == "replicate" and number <= reps for stage, number in done)
         stack.enter_context(warnings_hooked())
         try:
-            for stage, each, last in stages:
-                _run_stage(stage, each, last, workers, how, done, file)
+            for stage, each in tasks.items():
+                _run_stage(stage, each, lasts, workers, how, done, file)
         except KeyboardInterrupt:
-            if sum(stage == "replicate" for stage, _ in done) < 2:
+            if sum(stage == "replicate" and number <= reps for stage, number in done) < 2:
                 raise
     return _gathered(done, reps, k, resumed, units(drawing) if jackknife else 0)
 
@@ -182,13 +182,13 @@ def replicate(
 def _run_stage(
     stage: str,
     task: Replication,
-    last: int,
+    lasts: dict[str, int],
     workers: Workers,
     how: Run,
     done: dict[tuple[str, int], Outcome],
     file: Checkpoint | None,
 ) -> None:
-    finished = sum(name == stage and number <= last for name, number in done)
+    finished = sum(number <= lasts[name] for name, number in done if name in lasts)
 
     def keep(number: int, answer: Any) -> None:
         nonlocal finished
@@ -197,10 +197,10 @@ def _run_stage(
             file.append([_record(stage, number, outcome)])
         done[stage, number] = outcome
         finished += 1
-        if how.after_each is not None and stage == "replicate":
+        if how.after_each is not None:
             how.after_each(finished)
 
-    left = [number for number in range(1, last + 1) if (stage, number) not in done]
+    left = [number for number in range(1, lasts[stage] + 1) if (stage, number) not in done]
     run(task, left, workers, keep, timeout=how.timeout)
 
 

@@ -17,7 +17,7 @@ from melogit.errors import ConvergenceWarning, DataWarning, MelogitWarning, Mode
 from melogit.fit.types import Fit
 from melogit.inference import critical_value
 from melogit.inference.bootstrap import Replicates, Run, accelerations, replicate
-from melogit.inference.drawing import Drawing, plan_drawing
+from melogit.inference.drawing import Drawing, plan_drawing, units
 from melogit.inference.pigeonhole import CrossedPlan
 from melogit.inference.resampling import ROWS, Plan, level_named
 from melogit.likelihood.covariance import covariance_map
@@ -191,7 +191,7 @@ def bootstrap(results: Results, asked: Request) -> BootstrapResults:
     parameters = asked.statistic is None
     measure = Parameters() if asked.statistic is None else Measured(results, asked.statistic, tuple(observed.index))
     workers = 1 if asked.workers is None and not parameters else asked.workers
-    with replicate_display(asked.progress, reps) as show:
+    with replicate_display(asked.progress, reps + (units(drawing) if asked.jackknife else 0)) as show:
         how = Run(workers, asked.timeout, asked.checkpoint, _named(asked.statistic, observed), show)
         found = replicate(drawing, measure, len(observed), reps, seed, how, lean=parameters, jackknife=asked.jackknife)
     _check_replicates(found, reps, asked.checkpoint)
