@@ -8,25 +8,9 @@ import warnings
 import pytest
 
 import melogit as me
-from melogit.cli.main import main
 
 FORMULA = "purchase ~ minutes + member + (1 | consumer)"
 QUICK = ("--only", "convergence", "collinearity")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the program in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def timeless(page):
