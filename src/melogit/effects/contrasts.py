@@ -126,11 +126,13 @@ def effect_measures(values: FloatArray, cov: FloatArray, level: float) -> tuple[
     low, high = (float(x) for x in normal_interval(difference, se, level))
     p = float(z_and_p(difference, se)[1])
     out.append(Effect("risk difference", float(difference), float(se), low, high, p))
-    for name, log, gradient in (
-        ("risk ratio", np.log(b / a), np.array([-1 / a, 1 / b])),
-        ("odds ratio", np.log(b / (1 - b) * (1 - a) / a), np.array([-1 / (a * (1 - a)), 1 / (b * (1 - b))])),
-    ):
-        spread = np.sqrt(gradient @ cov @ gradient)
+    with np.errstate(divide="ignore", invalid="ignore"):  # probabilities of 0 and 1, of infinite coefficients
+        ratios = (
+            ("risk ratio", np.log(b / a), np.array([-1 / a, 1 / b])),
+            ("odds ratio", np.log(b / (1 - b) * (1 - a) / a), np.array([-1 / (a * (1 - a)), 1 / (b * (1 - b))])),
+        )
+    for name, log, gradient in ratios:
+        spread = np.sqrt(gradient @ cov @ gradient if np.isfinite(gradient).all() else np.float64(np.nan))
         ratio = float(np.exp(log))
         low_ratio, high_ratio = (float(np.exp(x)) for x in normal_interval(log, spread, level))
         p_ratio = float(z_and_p(log, spread)[1])

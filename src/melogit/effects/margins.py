@@ -17,6 +17,7 @@ from melogit.effects.integrals import averaged, averaged_by_hermite
 from melogit.effects.parameters import Parameters
 from melogit.effects.posterior import Posterior
 from melogit.effects.views import Frame, Slope, View, collapse, collapse_slope, differentiate, look
+from melogit.errors import ModelError
 
 FloatArray = NDArray[np.float64]
 ELASTICITIES = ("dydx", "eyex", "eydx", "dyex")
@@ -139,6 +140,7 @@ def _pieces(
             view = averaged_view(values)
             M, D, _ = _integrals(view, 1, points)
             log = target.measure == "eydx"
+            _check_positive(M[0], target)
             f = np.log(M[0]) if log else M[0]
             over = 1 / M[0] if log else 1.0
             out.append(Piece(f, view, M[1] * over, D[0] * over, sign=sign))
@@ -149,6 +151,7 @@ def _pieces(
         slope = collapse_slope(found, view, slope, params, kind)
         view = collapse(found, view, params, kind)
     M, D, bend = _integrals(view, 2, points)
+    _check_positive(M[0], target)
     value = M[1] * slope.eta + D[0] * slope.variance
     t = M[2] * slope.eta + D[1] * slope.variance
     v = D[1] * slope.eta + bend * slope.variance
@@ -158,6 +161,15 @@ def _pieces(
         scale = scale / M[0]
         t, v = t - value * M[1] / M[0], v - value * D[0] / M[0]
     return [Piece(value * scale, view, t * scale, v * scale, slope, dt * scale, dv * scale)]
+
+
+def _check_positive(mu: FloatArray, target: Target) -> None:
+    """Refuse relative changes of a probability that is 0, as infinite coefficients make it."""
+    if target.measure in ("eyex", "eydx") and (mu == 0).any():
+        raise ModelError(
+            f"{target.measure}= is a relative change, and {int((mu == 0).sum()):,} rows have a probability of exactly "
+            "0 (an infinite coefficient). Use dydx=, or leave these rows out by data=."
+        )
 
 
 def _gradient(piece: Piece, share: FloatArray, rows: NDArray[np.int64] | None, params: Parameters) -> FloatArray:

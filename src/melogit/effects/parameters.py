@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melogit.design import GroupingFactor, RandomTerm
+from melogit.errors import ModelError
 from melogit.fit.types import Fit
 from melogit.likelihood.covariance import CovarianceMap, covariance_map, lambdas
 
@@ -111,6 +113,24 @@ def linear_predictor(X: FloatArray, beta: FloatArray, offset: FloatArray) -> Flo
         with np.errstate(invalid="ignore"):
             out = out + shift
     return out
+
+
+def check_defined(eta: FloatArray, beta: FloatArray, names: Sequence[str]) -> None:
+    """Refuse rows in which infinite coefficients of both signs meet.
+
+    Raises
+    ------
+    ModelError
+        Naming the coefficients.
+    """
+    lost = np.isnan(eta)
+    if lost.any():
+        endless = [name for name, value in zip(names, beta, strict=False) if not np.isfinite(value)]
+        raise ModelError(
+            f"The coefficients of {', '.join(endless)} are infinite (separation) and cancel each other in "
+            f"{int(lost.sum()):,} rows, which therefore have no probability: only their sum is finite there. Leave a "
+            "predictor out of the model, or choose another base level."
+        )
 
 
 def effect_variance(Z: FloatArray, Sigma: FloatArray) -> FloatArray:

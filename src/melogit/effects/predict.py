@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from melogit.effects.integrals import averaged, averaged_by_hermite
-from melogit.effects.parameters import Parameters, drawn_parameters, linear_predictor, parameters
+from melogit.effects.parameters import Parameters, check_defined, drawn_parameters, linear_predictor, parameters
 from melogit.effects.posterior import Posterior, draw_effects
 from melogit.effects.rows import EffectRows, Known, all_zero, fixed_part, nothing_known, partly_known
 from melogit.errors import ModelError
@@ -75,6 +75,7 @@ def predict(
     found = parameters(fit)
     known = what_is_known(rows, found, kind, posterior)
     t = fixed_part(rows, found) + known.shift
+    check_defined(t, found.beta, found.names)
     on_probability = kind in ("mu", "mu_fixed", "marginal")
     if not on_probability:
         values, lever, by_variance = t, np.ones(rows.n), np.zeros(rows.n)
@@ -144,7 +145,8 @@ def draw(
         now = Parameters(beta[k], Sigma, found.basis, found.cov, found.names)
         if kind in NEEDS_GROUPS:
             assert posterior is not None
-            moved = np.concatenate([beta[k], _reported(found, Sigma)]) - centre
+            with np.errstate(invalid="ignore"):  # infinite coefficients do not move
+                moved = np.concatenate([beta[k], _reported(found, Sigma)]) - centre
             t = t + _drawn_effects(rows, posterior, np.where(np.isfinite(moved), moved, 0.0), rng)
             variance = np.zeros(rows.n)
             for Z, S, code in zip(rows.Z, Sigma, rows.codes, strict=True):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit.effects.parameters import Parameters
+from melogit.effects.parameters import Parameters, check_defined, linear_predictor
 from melogit.effects.posterior import Posterior
 from melogit.effects.rows import EffectRows, Known, all_zero, fixed_part, nothing_known, partly_known
+from melogit.errors import ModelError
 from melogit.formula.recipe import Recipe, Values, changed_columns, constant, needed_for
 
 FloatArray = NDArray[np.float64]
@@ -105,12 +106,25 @@ def look(
     if arrays:
         needed, n = columns_for(found, list(arrays), arrays)
         x, z = changed_columns(found.recipe, list(arrays), needed, n)
-        eta = eta.copy()
-        for j, column in x.items():
-            eta += (column - rows.X[:, j]) * params.beta[j]
+        eta = _changed(found, params, x)
         Z = patched(Z, z)
+    check_defined(eta, params.beta, params.names)
     known = what_is_known(replace(rows, Z=Z), params, kind, posterior)
     return View(rows.X, x, Z, eta + known.shift, known, arrays)
+
+
+def _changed(found: Frame, params: Parameters, x: Patch) -> FloatArray:
+    """Linear predictor of the fixed part with some columns of X replaced."""
+    rows = found.rows
+    if np.isfinite(params.beta).all():
+        eta = found.base.copy()
+        for j, column in x.items():
+            eta += (column - rows.X[:, j]) * params.beta[j]
+        return eta
+    X = rows.X.copy()
+    for j, column in x.items():
+        X[:, j] = column
+    return linear_predictor(X, params.beta, rows.offset)
 
 
 def patched(Z: tuple[FloatArray, ...], z: Mapping[tuple[int, int], FloatArray]) -> tuple[FloatArray, ...]:
@@ -171,7 +185,13 @@ def differentiate(
     rows = found.rows
     eta = np.zeros(rows.n)
     for j, column in x.items():
-        eta += column * params.beta[j]
+        if np.isfinite(params.beta[j]):
+            eta += column * params.beta[j]
+        elif (column != 0).any():
+            raise ModelError(
+                f"The coefficient of '{params.names[j]}' is infinite (separation), so the probability jumps with "
+                f"'{name}' and has no derivative. Compare values of it by at=, or leave it out of the model."
+            )
     at = np.asarray(view.values.get(name, found.columns[name]), dtype=np.float64)
     if not z:
         return Slope(x, None, eta, np.zeros(1), np.zeros((1, params.m)), None, at)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from melogit.design import Design
+from melogit.effects.limit import posterior_in_the_limit
 from melogit.effects.margins import margins
 from melogit.effects.parameters import Parameters, parameters
 from melogit.effects.posterior import Posterior, find_posterior
@@ -22,6 +23,7 @@ from melogit.fit.types import Fit
 from melogit.formula.newdata import NewRows, read_new
 from melogit.formula.recipe import Recipe, Values
 from melogit.formula.response import label
+from melogit.inference.limit import infinite_names
 from melogit.results.margins import Margins, margins_table
 
 FloatArray = NDArray[np.float64]
@@ -57,8 +59,8 @@ def posterior_of(model: Model, what: str, *, slopes: bool) -> Posterior:
             f"{what} need the posterior of each group, which this file does not hold, nor the data to compute it from. "
             "Fit the model again with melogit(formula, data)."
         )
-    if not np.isfinite(model.fit.params[: model.fit.n_fixed]).all():
-        raise ModelError(f"{what} are not available for a model with infinite coefficients (separation).")
+    if infinite_names(model.fit):
+        return posterior_in_the_limit(model.design, model.fit, what, slopes=slopes)
     return find_posterior(model.design, model.fit, slopes=slopes)
 
 
@@ -105,11 +107,11 @@ def find_margins(model: Model, asked: Asked) -> Margins:
     """Answer a call of margins."""
     _check(asked)
     found = parameters(model.fit)
-    if not np.isfinite(found.beta).all():
-        name = found.names[int(np.flatnonzero(~np.isfinite(found.beta))[0])]
+    endless = infinite_names(model.fit)
+    if endless and asked.atmeans:
         raise ModelError(
-            f"The coefficient of '{name}' is infinite (separation), so margins have no standard errors. "
-            "Leave it out of the model."
+            f"The coefficient of {', '.join(endless)} is infinite (separation), and a row at the means would have a "
+            "probability of 0 or 1. Leave atmeans= out, or the predictor."
         )
     over = [asked.over] if isinstance(asked.over, str) else list(asked.over or ())
     rows, columns, extra = _rows(model, asked, over)
@@ -138,9 +140,14 @@ def find_margins(model: Model, asked: Asked) -> Margins:
     boundary = [n for n, v in zip(found.names, np.diag(model.fit.cov), strict=True) if not np.isfinite(v)]
     if boundary:
         notes.append(f"{', '.join(boundary)}: at the boundary, taken as known in the standard errors.")
-    return Margins(
-        margins_table(labels, values, cov, asked.level), cov, asked.kind, measure, varying, asked.level, tuple(notes)
-    )
+    table = margins_table(labels, values, cov, asked.level)
+    if endless:
+        notes.append(
+            f"The coefficient of {', '.join(endless)} is infinite (separation): rows that it decides count as exactly "
+            "0 or 1, and standard errors leave that out."
+        )
+        table.loc[np.diag(cov) == 0, ["std_err", "z", "p", "ci_low", "ci_high"]] = np.nan
+    return Margins(table, cov, asked.kind, measure, varying, asked.level, tuple(notes))
 
 
 def _check(asked: Asked) -> None:

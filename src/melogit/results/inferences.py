@@ -17,6 +17,7 @@ from melogit.formula.reading import open_table
 from melogit.formula.tokens import nearest
 from melogit.inference import Wald, normal_interval, z_and_p
 from melogit.inference.hypotheses import delta_method, read_hypotheses, wald_test
+from melogit.inference.limit import finite_part, infinite_names, spread_out
 from melogit.inference.sandwich import Robust, reported_scores, sandwich
 
 COLUMNS = ["estimate", "std_err", "z", "p", "ci_low", "ci_high"]
@@ -119,10 +120,17 @@ def covariance_table(fit: Fit, oim: Fit | None, design: Design | None, kind: Any
 
 def robust_covariance(design: Design, fit: Fit, cluster: Any) -> Robust:
     """Sandwich by top-level groups, or by a variable with one value per row used."""
-    if cluster is None:
-        return sandwich(design, fit)
-    name, codes = cluster_codes(design, cluster)
-    return sandwich(design, fit, codes, name)
+    name, codes = ("", None) if cluster is None else cluster_codes(design, cluster)
+    if not infinite_names(fit):
+        return sandwich(design, fit, codes, name)
+    limit = finite_part(design, fit, "Robust standard errors")
+    small = sandwich(limit.design, limit.fit, None if codes is None else codes[limit.rows], name)
+    size = len(fit.names)
+    return replace(
+        small,
+        cov=spread_out(small.cov, limit.kept, size),
+        cov_theta=spread_out(small.cov_theta, limit.kept, size),
+    )
 
 
 def cluster_codes(design: Design, cluster: Any) -> tuple[str, NDArray[np.int64]]:
@@ -191,9 +199,20 @@ def is_robust(fit: Fit) -> bool:
     return any(note.startswith(ROBUST) for note in fit.wording.notes)
 
 
+def _reported_scores(design: Design, fit: Fit) -> NDArray[np.float64]:
+    if not infinite_names(fit):
+        return reported_scores(design, fit)
+    limit = finite_part(design, fit, "Scores")
+    out = np.full((design.terms[0].factor.n_levels, len(fit.names)), np.nan)
+    out[:, limit.kept] = 0.0  # groups that are fitted perfectly
+    seen = np.unique(design.terms[0].factor.codes[limit.rows])
+    out[np.ix_(seen, limit.kept)] = reported_scores(limit.design, limit.fit)
+    return out
+
+
 def score_table(design: Design, fit: Fit) -> pd.DataFrame:
     """Score of every top-level group in the reported parameters."""
     factor = design.terms[0].factor
     return pd.DataFrame(
-        reported_scores(design, fit), index=pd.Index(factor.levels, name=factor.name), columns=list(fit.names)
+        _reported_scores(design, fit), index=pd.Index(factor.levels, name=factor.name), columns=list(fit.names)
     )

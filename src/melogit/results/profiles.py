@@ -14,6 +14,7 @@ from melogit.errors import ModelError
 from melogit.fit.types import Fit
 from melogit.formula.tokens import nearest
 from melogit.inference import critical_value
+from melogit.inference.limit import finite_part, infinite_names
 from melogit.inference.profile import peak_of, profile_curve, profile_interval
 from melogit.results import tables
 
@@ -73,6 +74,7 @@ def _check_estimated(fit: Fit, index: int) -> None:
 def curve(design: Design, fit: Fit, name: str, level: float, points: int) -> ProfileCurve:
     """Profile one parameter."""
     critical_value(level)
+    design, fit = _finite(design, fit, [fit.names[_index(fit, name)]])
     index = _index(fit, name)
     _check_estimated(fit, index)
     if isinstance(points, bool) or int(points) != points or points < 2:
@@ -86,7 +88,10 @@ def profile_intervals(design: Design, fit: Fit, names: str | Sequence[str] | Non
     """Profile-likelihood intervals of the parameters named, or of all; missing where there is no profile."""
     critical_value(level)
     chosen = list(fit.names) if names is None else [names] if isinstance(names, str) else list(names)
-    at = [_index(fit, name) for name in chosen]
+    for name in chosen:
+        _index(fit, name)
+    design, fit = _finite(design, fit, [] if names is None else chosen)
+    at = [fit.names.index(name) for name in chosen if name in fit.names]
     if names is not None:
         for index in at:
             _check_estimated(fit, index)
@@ -95,7 +100,23 @@ def profile_intervals(design: Design, fit: Fit, names: str | Sequence[str] | Non
     for index in at:
         boundary = ":cov(" in fit.names[index] and not np.isfinite(fit.cov[index, index])
         limits.append((np.nan, np.nan) if boundary else profile_interval(peak, fit, index, level))
-    return pd.DataFrame(limits, index=chosen, columns=["ci_low", "ci_high"])
+    table = pd.DataFrame(limits, index=[fit.names[index] for index in at], columns=["ci_low", "ci_high"])
+    return table.reindex(chosen)  # infinite coefficients have no interval
+
+
+def _finite(design: Design, fit: Fit, wanted: Sequence[str]) -> tuple[Design, Fit]:
+    """The model without infinite coefficients, which has the same profiles of all others."""
+    endless = infinite_names(fit)
+    if not endless:
+        return design, fit
+    for name in wanted:
+        if name in endless:
+            raise ModelError(
+                f"The coefficient of '{name}' is infinite (separation): its likelihood rises for ever and has no peak "
+                "to profile. The other parameters have profiles."
+            )
+    limit = finite_part(design, fit, "The profile likelihood")
+    return limit.design, limit.fit
 
 
 def wald_intervals(fit: Fit, names: str | Sequence[str] | None, level: float) -> pd.DataFrame:

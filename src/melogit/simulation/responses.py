@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from melogit.effects.parameters import linear_predictor
+from melogit.effects.parameters import check_defined, linear_predictor
 from melogit.effects.posterior import Posterior, draw_effects
 from melogit.effects.rows import EffectRows, check_parents
-from melogit.errors import ModelError
 from melogit.fit.types import Fit
 from melogit.inference.model_test import normal_effects
 
@@ -55,13 +54,7 @@ def draw_responses(
         Two infinite coefficients pull a row in opposite directions.
     """
     fixed = linear_predictor(rows.X, fit.params[: fit.n_fixed], rows.offset)
-    if np.isnan(fixed).any():
-        names = [name for name, value in zip(fit.names, fit.params[: fit.n_fixed], strict=False) if np.isinf(value)]
-        raise ModelError(
-            f"The coefficients of {', '.join(names)} are infinite (separation) and cancel each other in "
-            f"{int(np.isnan(fixed).sum()):,} rows, so nothing can be drawn there. Leave the columns out of the model, "
-            "or merge the levels concerned."
-        )
+    check_defined(fixed, fit.params, fit.names)
     if posterior is not None:
         check_parents(rows, posterior)
     out = np.empty((rows.n, count), dtype=np.int64)
