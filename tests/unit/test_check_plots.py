@@ -53,6 +53,13 @@ def test_many_points_become_an_image_and_the_file_stays_small():
     assert "data:image/png;base64," in svg and len(svg) < 150_000
 
 
+def test_a_hundred_thousand_quantiles_stay_small_too():
+    line = np.linspace(0, 1, 100_000)
+    for shift in (0.0, 1.0):  # all within the band, and all outside
+        shown = picture("qq", theoretical=line, observed=line + shift, low=line - 0.1, high=line + 0.1)
+        assert len(as_svg(shown)) < 60_000
+
+
 POOR = {
     "scatter": [dict(x=v, y=v, xlabel="x", ylabel="y") for v in ([], [1.0], [np.nan, np.nan], [1, np.inf, 2])],
     "index": [dict(value=v, ylabel="y", limit=1.0) for v in ([], [0.0], [np.nan, 1.0], [0.0] * 5, [1, np.inf, 2])],

@@ -145,17 +145,20 @@ def qq(
     plain(ax, grid="both")
     x, y = _numbers(theoretical), _numbers(observed)
     outside = np.zeros(len(x), dtype=bool)
+    few = np.unique(np.linspace(0, max(len(x) - 1, 0), 400).astype(int))[: len(x)]  # lines need no more
     if low is not None and high is not None:
         low, high = _numbers(low), _numbers(high)
-        _band(ax, x, low, high)
+        _band(ax, x[few], low[few], high[few])
         outside = (y < low) | (y > high)
         middle = (low + high) / 2 if middle is None else middle
         if labels is not None and label_index is None:
             beyond = np.where(outside, np.maximum(low - y, y - high), 0.0)
             label_index = [int(k) for k in np.argsort(-beyond)[:NAMES] if beyond[k] > 0]
-    ax.plot(x, x if middle is None else middle, color=INK, linewidth=0.9, linestyle=DASHED, zorder=2)
+    centre = x if middle is None else _numbers(middle)
+    ax.plot(x[few], centre[few], color=INK, linewidth=0.9, linestyle=DASHED, zorder=2)
     _points(ax, x[~outside], y[~outside])
-    ax.plot(x[outside], y[outside], "o", color=STAND_OUT, markersize=3.6, zorder=4)
+    many = int(outside.sum()) > MANY
+    ax.plot(x[outside], y[outside], "o", color=STAND_OUT, markersize=3.6, markeredgewidth=0, zorder=4, rasterized=many)
     _label(ax, xlabel, ylabel)
     marked, names = _to_name(labels, label_index, len(x))
     name_points(ax, x[marked], y[marked], names, _some(x, y))
