@@ -266,6 +266,25 @@ def test_bad_input_with_a_fit(pilot, options, text):
     assert text in str(fault.value)
 
 
+def test_crossed_groups_stay_as_they_are():
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame([(s, q) for s in range(25) for q in range(12)], columns=["student", "question"])
+    data["x"] = rng.normal(size=300)
+    eta = rng.normal(size=25)[data["student"]] + rng.normal(size=12)[data["question"]] + 0.4 * data["x"]
+    data["y"] = (rng.random(300) < expit(eta)).astype(int)
+    fit = quietly(me.melogit, "y ~ x + (1 | student) + (1 | question)", data).result
+    found = me.power(fit, term="x", reps=20, seed=1).table.iloc[0]
+    assert 0.5 < found["mean_std_err"] / fit.bse["x"] < 2 and found["failed"] == 0
+    for option in ({"clusters": 40}, {"target": 0.8}):
+        with pytest.raises(me.ModelError, match="'student' and 'question' cross each other, so that no cluster"):
+            me.power(fit, term="x", reps=10, seed=1, **option)
+    with pytest.raises(me.ModelError, match="those of this model cross each other"):
+        me.power(fit, term="x", test="t")
+    drawn = me.simulate(fit, 200, groups="posterior", seed=1)
+    predicted = fit.predict(draws=1000, seed=2).mean(axis=1)
+    assert abs(drawn.mean(axis=1) - predicted).max() < 4.5 * 0.5 / np.sqrt(200)
+
+
 def test_a_loaded_model_has_no_data_to_extend(pilot, tmp_path):
     pilot.save(tmp_path / "model.json")
     with pytest.raises(me.ModelError, match="model files do not hold the data, whose predictors and groups"):

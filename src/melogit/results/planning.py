@@ -162,6 +162,11 @@ def power(
     else:
         if not isinstance(fit, Results):
             raise ModelError(f"fit= must be a fitted model, and this is a {type(fit).__name__}. Name the numbers.")
+        if test == "t" and not fit.fit.nested:
+            raise ModelError(
+                "test='t' counts the groups of nested levels, and those of this model cross each other. Use "
+                "test='wald' or test='lr'."
+            )
         fixed = {"treatment": (treatment, "cluster"), "share": (share, 0.5), "size_cv": (size_cv, 0.0)}
         changed = [name for name, (value, usual) in fixed.items() if value != usual]
         studies, varied, about = fitted_studies(fit.fit, fit.design, term, given, changed, search=target is not None)

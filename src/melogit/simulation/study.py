@@ -144,6 +144,12 @@ def fitted_studies(
     if given["odds_ratio"] is not None:
         effects = [float(np.log(ratio)) for ratio in read_values("odds_ratio", given["odds_ratio"])]
     own = design.terms[0].factor.n_levels
+    if not design.nested and (search or given["clusters"] is not None):
+        names = " and ".join(f"'{t.factor.name}'" for t in design.terms)
+        raise ModelError(
+            f"{names} cross each other, so that no cluster can be added without cutting through others. Leave "
+            "clusters= and target= out: the power is then that of these groups."
+        )
     numbers = [0] if search else [own] if given["clusters"] is None else read_values("clusters", given["clusters"])
     as_it_is = not search and given["clusters"] is None
     std_err = float(np.sqrt(fit.cov[column, column]))
