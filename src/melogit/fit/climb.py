@@ -220,8 +220,10 @@ def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: L
         best = _maximum(nested, by, x, placed, settings, log, tolerance=TIGHT)
         summit = _finish(nested, by, best, settings, automatic=True)
         x, placed = summit.x, Placed(summit.nodes)
+        if summit.integration.accurate or best.ending is not Ending.CONVERGED:
+            break
         cost = paths_per_row(nested, (*(2 * upper,) * (levels - 1), 2 * summit.integration.points[-1]))
-        if summit.integration.accurate or best.ending is not Ending.CONVERGED or cost > CHECK_FACTOR * MAX_PATHS:
+        if cost > CHECK_FACTOR * MAX_PATHS:
             break
     assert summit is not None
     return summit
@@ -230,7 +232,8 @@ def _by_trapezoid(nested: Nested, settings: Settings, logistic: Logistic, log: L
 def _finish(nested: Nested, by: Integrator, best: Maximum, settings: Settings, *, automatic: bool) -> Summit:
     """Take the last, tiny Newton step; make the Hessian exact where it was not; check the integral."""
     nodes = best.at.payload.nodes if isinstance(best.at.payload, Placed) else kernel.new_nodes(nested.problem)
-    points = best.at.payload.points if isinstance(best.at.payload, Placed) else by.points
+    # A search that took no step at all leaves no points.
+    points = (best.at.payload.points if isinstance(best.at.payload, Placed) else ()) or by.points
     x = best.at.x + best.polish if best.ending is Ending.CONVERGED else best.at.x
     loglik = best.at.value + (0.5 * best.decrement if best.ending is Ending.CONVERGED else 0.0)
     hessian = best.at.hessian

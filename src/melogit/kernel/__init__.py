@@ -28,9 +28,10 @@ from melogit.kernel.crossed_calls import (
     crossed_rows,
     crossed_sweep,
 )
-from melogit.kernel.dense import factor_dense, invert_dense, solve_dense
+from melogit.kernel.dense import LARGE, factor_dense, invert_dense, solve_dense
 
 __all__ = [
+    "LARGE",
     "SLACK",
     "CrossedProblem",
     "Evaluation",

@@ -30,8 +30,9 @@ FloatArray = NDArray[np.float64]
 
 # Newton decrement (squared distance from the mode in posterior standard deviations) at which a mode is found.
 MODE_TOLERANCE = 1e-22
-# A step by an old factor that leaves more than this share of the decrement calls for a new factor.
-CHORD_SHARE = 1e-3
+# A step by an old factor that leaves more than this share of the decrement calls for a new factor: factors are cheap
+# where the rest is small, and cost as much as tens of steps where it is large.
+CHORD_SHARE, CHORD_SHARE_LARGE = 1e-2, 0.3
 MOST_STEPS = 200
 
 
@@ -104,6 +105,7 @@ def find_mode(
         rows = kernel.crossed_rows(problem, A, eta0, u0, u1)
         if not rows.ok:
             return None
+    share = CHORD_SHARE if problem.rest < kernel.LARGE else CHORD_SHARE_LARGE
     last, fresh = np.inf, False
     for _ in range(MOST_STEPS):
         if curvature is None:
@@ -115,7 +117,7 @@ def find_mode(
         decrement = float(np.vdot(s0, rows.score0) + s1 @ rows.score1)
         if decrement < MODE_TOLERANCE:
             break
-        if decrement > CHORD_SHARE * last and not fresh:
+        if decrement > share * last and not fresh:
             curvature, last = None, np.inf
             continue
         moved = _uphill(problem, A, eta0, u0, u1, s0, s1, rows, decrement)
