@@ -108,7 +108,7 @@ SCRIPT = """
 
 
 @linux
-@pytest.mark.parametrize("workers", ["2", "'processes:2'"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("'processes:2'", marks=pytest.mark.slow)])
 def test_killed_half_way_and_resumed_is_bit_identical(tmp_path, workers):
     """SIGKILL, as by the system when memory runs out; then the same call again."""
     data = clustered()
