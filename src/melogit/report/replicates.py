@@ -17,10 +17,10 @@ KIND_NOTES = {
     "basic": "basic: quantiles of the replicates, reflected at the observed value",
     "percentile": "percentile: quantiles of the replicates",
     "bc": "bias-corrected quantiles; . where all replicates lie on one side of the observed value",
-    "bca": "bias-corrected and accelerated quantiles; . where all replicates lie on one side of the observed value, or it "
-    "has no standard error",
-    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; . where the observed "
-    "value has none, +Inf where too many replicates have variance 0",
+    "bca": "bias-corrected and accelerated quantiles; . where all replicates lie on one side of the observed value, or "
+    "it has no standard error",
+    "studentized": "studentized: by each replicate's own standard error, variances on the log scale; . where the "
+    "observed value has none, +Inf where too many replicates have variance 0",
 }
 WARNED = {
     "BoundaryWarning": "a variance of 0 or a correlation of +-1",
