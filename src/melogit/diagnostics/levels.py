@@ -8,7 +8,7 @@ import numpy as np
 
 from melogit.diagnostics.context import Context, NotChecked
 from melogit.diagnostics.simulated import compared
-from melogit.diagnostics.worlds import joint_p, simulated_p
+from melogit.diagnostics.worlds import departures, joint_p, simulated_p
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Verdict
 from melogit.report.checks_text import p_text
 
@@ -42,7 +42,7 @@ def check(context: Context) -> Check:
         for k, text in enumerate(texts)
         if np.isfinite(observed[k])
     )
-    first = int(np.nanargmin(each))
+    first = int(np.argmax(departures(away, drawn_away)))
     upper, lower = terms[0].factor.name, terms[1].factor.name
     if verdict is Verdict.FINE:
         meaning = f"The effects of '{upper}' and of '{lower}' within them show no ties ({p_text(p)})."

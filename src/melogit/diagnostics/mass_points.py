@@ -13,7 +13,7 @@ Aitkin, M. (1999). Biometrics 55, 117-128.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def fit_mass_points(design: Design, beta: FloatArray, sd: float) -> MassPoints:
     centre = float(beta[design.x_names.index("Intercept")]) if "Intercept" in design.x_names else 0.0
     reach = max(6.0 * sd, 4.0)
     rows = _Rows(
-        design.X[np.ix_(order, keep)],
+        design.X[order][:, keep],
         design.offset[order],
         design.y[order],
         design.trials[order],
@@ -107,14 +107,14 @@ def fit_mass_points(design: Design, beta: FloatArray, sd: float) -> MassPoints:
         (centre - reach, centre + reach),
     )
     scale = np.sqrt(np.mean(rows.X**2, axis=0))
-    rows = _Rows(rows.X / scale, *(getattr(rows, name) for name in _Rows.__slots__[1:]))
+    rows = replace(rows, X=rows.X / scale)
     # A normal distribution in few points is where the climb begins: what is found cannot be much worse.
     z, mass = np.polynomial.hermite_e.hermegauss(FIRST_POINTS)
     at = np.concatenate([beta[keep] * scale, centre + sd * z, np.log(mass / mass[0])[1:]])
     p = len(keep)
     best = _climb(rows, at, p)
     for _ in range(MOST_POINTS):
-        at = _pruned(best.at.x, p, sd)
+        at = _pruned(rows, best.at.x, p, sd)
         add = _worst_gap(rows, at, p)
         if add is None or (len(at) - p + 1) // 2 == MOST_POINTS:
             break
@@ -135,9 +135,10 @@ def _climb(rows: _Rows, at: FloatArray, p: int) -> Maximum:
     )
 
 
-def _pruned(x: FloatArray, p: int, sd: float) -> FloatArray:
+def _pruned(rows: _Rows, x: FloatArray, p: int, sd: float) -> FloatArray:
     """The same distribution without points that coincide or have no mass."""
     beta, points, log_mass = _split(x, p)
+    points = np.clip(points, *rows.limits)
     order = np.argsort(points)
     kept: list[list[float]] = []
     for point, mass in zip(points[order], np.exp(log_mass[order]), strict=True):
@@ -224,7 +225,7 @@ def _with_point(x: FloatArray, p: int, point: float, mass: float) -> FloatArray:
 def _finished(
     design: Design, rows: _Rows, at: Iterate, p: int, scale: FloatArray, sd: float, converged: bool
 ) -> MassPoints:
-    x = _pruned(at.x, p, sd)
+    x = _pruned(rows, at.x, p, sd)
     at = _objective(rows, x, p)
     beta, raw, log_mass = _split(x, p)
     points = np.clip(raw, *rows.limits)

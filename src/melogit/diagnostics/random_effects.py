@@ -9,7 +9,7 @@ from melogit.diagnostics.context import Context, NotChecked
 from melogit.diagnostics.group_statistics import SHAPE, effect_names, normal_scores, qq_points
 from melogit.diagnostics.simulated import compared
 from melogit.diagnostics.wording import listed
-from melogit.diagnostics.worlds import Compared, joint_p, simulated_p
+from melogit.diagnostics.worlds import Compared, departures, joint_p, simulated_p
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Verdict
 from melogit.report.checks_text import cell, p_text
 
@@ -76,7 +76,7 @@ def check(context: Context) -> Check:
         tables=tuple(
             _outlying(context, found, position) for position in range(len(names)) if _known(found, names, position)
         ),
-        meaning=_meaning(context, verdict, p, each),
+        meaning=_meaning(context, verdict, p, int(np.argmax(departures(observed, drawn)))),
         advice=_advice(verdict),
         code="" if verdict is Verdict.FINE else 'checks = fit.diagnose(only="shape")\nprint(checks["shape"])',
         pictures=pictures,
@@ -94,7 +94,7 @@ def _known(found: Compared, names: list[tuple[int, int, str]], position: int) ->
     return bool(np.isfinite(found.world.effects[level].z[:, k]).any())
 
 
-def _meaning(context: Context, verdict: Verdict, p: float, each: FloatArray) -> str:
+def _meaning(context: Context, verdict: Verdict, p: float, worst: int) -> str:
     names = effect_names(context.design)
     if verdict is Verdict.FINE:
         what = listed([name for _, _, name in names])
@@ -102,10 +102,10 @@ def _meaning(context: Context, verdict: Verdict, p: float, each: FloatArray) -> 
             f"The effects of the groups ({what}) look like draws from a normal distribution ({p_text(p)}), as far as "
             "these data can tell."
         )
-    position, k = np.unravel_index(int(np.nanargmin(each)), each.shape)
+    position, k = divmod(worst, len(SHAPE))
     return (
-        f"The effects of the groups ({names[int(position)][2]}) do not look like draws from one normal distribution "
-        f"({p_text(p)}): {MEANINGS[int(k)]}. Coefficients of predictors that vary within groups hardly suffer from "
+        f"The effects of the groups ({names[position][2]}) do not look like draws from one normal distribution "
+        f"({p_text(p)}): {MEANINGS[k]}. Coefficients of predictors that vary within groups hardly suffer from "
         "this; "
         "the constant, predictors of groups, the variance and predictions for single groups can."
     )

@@ -12,7 +12,7 @@ from melogit.diagnostics.fit_statistics import binned, unconditional
 from melogit.diagnostics.quantile_residuals import Tested, dispersion, outliers, scaled_residuals, uniformity
 from melogit.diagnostics.simulated import compared, predictor_bins
 from melogit.diagnostics.wording import listed
-from melogit.diagnostics.worlds import Compared, World, joint_p, simulated_p
+from melogit.diagnostics.worlds import Compared, World, departures, joint_p, simulated_p
 from melogit.inference.model_test import simulate_response
 from melogit.report.checks import Check, CheckTable, Measure, Picture, Verdict
 from melogit.report.checks_text import p_text
@@ -81,6 +81,7 @@ def check(context: Context) -> Check:
         drawn = np.hstack([drawn, found.drawn["predictors"]])
     p = joint_p(away, drawn)
     each = [simulated_p(float(away[k]), drawn[:, k]) for k in range(len(away))]
+    worst = int(np.argmax(departures(away, drawn)))
     verdict = Verdict.LOOK if p < context.alpha else Verdict.FINE
     residuals = quantile_residuals(context, found.world)
     names = [name for name, _, _ in predictor_bins(context)] if by_predictor else []
@@ -103,19 +104,18 @@ def check(context: Context) -> Check:
             ),
         ),
         tables=(_tests(residuals, each), *([_predictors(names, away[6:], each[6:])] if names else [])),
-        meaning=_meaning(context, verdict, p, each, found, names),
-        advice=_advice(verdict, each, names),
+        meaning=_meaning(context, verdict, p, worst, found, names),
+        advice=_advice(verdict, worst, names),
         pictures=(*(_qq(residuals[kind], kind) for kind in KINDS), *_along(context, found, names, each)),
         references=REFERENCES,
     )
 
 
-def _meaning(context: Context, verdict: Verdict, p: float, each: list[float], found: Compared, names: list[str]) -> str:
+def _meaning(context: Context, verdict: Verdict, p: float, k: int, found: Compared, names: list[str]) -> str:
     response = context.design.wording.response
     if verdict is Verdict.FINE:
         along = f", along {listed(names)} too" if names else ""
         return f"The outcomes of {response} are distributed as the model says ({p_text(p)}){along}."
-    k = int(np.nanargmin(each))
     if k >= 6:
         return (
             f"The outcomes of {response} differ from what the model says along {names[k - 6]} ({p_text(p)}): for "
@@ -131,10 +131,9 @@ def _meaning(context: Context, verdict: Verdict, p: float, each: list[float], fo
     return f"The outcomes of {response} {what} ({kind} residuals, {p_text(p)})."
 
 
-def _advice(verdict: Verdict, each: list[float], names: list[str]) -> tuple[str, ...]:
+def _advice(verdict: Verdict, k: int, names: list[str]) -> tuple[str, ...]:
     if verdict is Verdict.FINE:
         return ()
-    k = int(np.nanargmin(each))
     if k >= 6:
         return (
             f"See the check of linearity for {names[k - 6]}; try a spline, or its product with another predictor.",

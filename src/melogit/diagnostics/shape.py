@@ -30,15 +30,15 @@ def check(context: Context) -> Check:
     """Fit masses at points in place of a normal distribution, and compare the coefficients."""
     needs_maximum(context.fit)
     design, fit = context.design, context.fit
-    if len(design.terms) > 1 or design.terms[0].names != ("Intercept",):
-        raise NotChecked(
-            "A free distribution is fitted for models with one random intercept; this model has "
-            + ("several grouping factors." if len(design.terms) > 1 else "random slopes.")
-        )
+    term, *others = design.terms
+    if others:
+        raise NotChecked("A free distribution is fitted for models with one grouping factor; this one has several.")
+    if term.names != ("Intercept",):
+        raise NotChecked("A free distribution is fitted for models with a random intercept alone; this one has slopes.")
     sd = float(np.sqrt(max(fit.terms[0].Sigma[0, 0], 0.0)))
     if sd < 1e-4:
         raise NotChecked("The variance of the random intercept is estimated as 0, so it has no distribution to free.")
-    group = design.terms[0].factor.name
+    group = term.factor.name
     found = fit_mass_points(design, context.beta, sd)
     if not found.converged:
         raise NotChecked("The model with a free distribution did not reach a maximum.")

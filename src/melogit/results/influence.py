@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melogit.diagnostics.context import Context
+from melogit.diagnostics.context import Context, NotChecked, needs_maximum
 from melogit.diagnostics.exact import codes_of
 from melogit.diagnostics.influence import Influenced, in_context, influence, without_units
 from melogit.diagnostics.robust import bounded_fit
@@ -217,7 +217,11 @@ class Influencing:
         unit = "row" if level is None else design.terms[level].factor.name
         with step_display(progress, "Leaving out units") as tell:
             context = in_context(design, self.oim or self.fit, tell=tell)
-            found = influence(context, level, exact if isinstance(exact, bool) else int(exact))
+            try:
+                needs_maximum(context.fit)
+                found = influence(context, level, exact if isinstance(exact, bool) else int(exact))
+            except NotChecked as why:
+                raise ModelError(str(why)) from why
         return tabulate(design, context, found, unit)
 
     def robust_fit(self) -> pd.DataFrame:
