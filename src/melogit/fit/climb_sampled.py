@@ -24,7 +24,7 @@ SEED = 20_260_101
 # Draws per hypercube: for the certificate; for the maximum from the first to the most.
 CHECK_POINTS, FIRST_POINTS, MOST_POINTS = 8, 32, 1024
 # Log-likelihood evaluations of a row that a certificate may cost.
-CHECK_BUDGET = 2e9
+CHECK_BUDGET = 3e8
 # The maximum is good enough when its Monte Carlo error is below so many standard errors and units of log-likelihood.
 NOISE = 0.02
 # Newton decrement at which to stop, for one set of draws; step of the differences for the curvature.
