@@ -29,8 +29,6 @@ def test_there_is_a_picture_of_every_kind():
 
 @pytest.mark.parametrize("shown", pictures(), ids=lambda shown: f"{shown.kind}, {shown.title}")
 def test_each_is_drawn_and_becomes_sound_svg(shown):
-    ax = draw(shown, axes())
-    assert ax.get_title(loc="left") == shown.title
     root = ElementTree.fromstring(as_svg(shown))
     assert root.get("role") == "img" and root.get("aria-label") == shown.alt
     assert "width" not in root.attrib and root.get("viewBox")
@@ -81,10 +79,12 @@ def test_poor_data_draw_without_complaint(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for data in POOR[kind]:
-            ElementTree.fromstring(as_svg(picture(kind, **data)))
+            ax = draw(picture(kind, **data), Figure().subplots())  # a layout of its own would take most of the time
+            ax.figure.draw_without_rendering()
+            assert ax.get_xlabel() or kind == "heatmap"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_names_of_points_do_not_lie_on_each_other_and_stay_inside(seed):
     rng = np.random.default_rng(seed)
     near = rng.normal(0, 0.02, size=(8, 2)) + 1.0  # eight points on one spot: the hardest case
@@ -113,6 +113,12 @@ def test_only_what_exceeds_the_limit_stands_out_in_bars():
     low, high = (bar.get_facecolor() for bar in ax.patches)
     assert low != high
     assert [text.get_text() for text in ax.texts] == ["1.00", "9.00"]
+
+
+def test_the_title_stands_on_the_axes_but_not_in_the_svg():
+    shown = pictures()[6]
+    assert draw(shown, axes()).get_title(loc="left") == "Calibration"
+    assert ">Calibration<" not in as_svg(shown)
 
 
 def test_labels_may_be_given_for_all_points_or_for_those_named():
