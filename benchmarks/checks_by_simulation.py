@@ -49,11 +49,11 @@ def two_levels(rng: Rng, groups: int = 60, size: int = 15, effects: np.ndarray |
     return data
 
 
-def three_levels(rng: Rng, size: int = 8) -> pd.DataFrame:
+def three_levels(rng: Rng) -> pd.DataFrame:
     """Groups g in upper groups h, of different numbers."""
     number = rng.integers(3, 9, 40)
     h = np.repeat(np.arange(40), number)
-    rows = np.repeat(np.arange(len(h)), size)
+    rows = np.repeat(np.arange(len(h)), 8)
     data = pd.DataFrame({"g": rows, "h": h[rows], "x": rng.normal(size=len(rows))})
     data["w"] = rng.normal(size=len(h))[rows]
     data["upper"] = rng.normal(0, 1.0, 40)[data["h"]]
@@ -115,11 +115,11 @@ def related_effects(rng: Rng) -> pd.DataFrame:
 
 
 def tied_levels(rng: Rng) -> pd.DataFrame:
-    """Lower groups differ ten times as much in upper groups with high effects."""
-    data = three_levels(rng, 16)
-    factor = np.where(data["upper"] > 0, 2.0, 0.2)
-    eta = data["eta"] + (factor - 1) * data["lower"]
-    return data.assign(y=drawn(eta, rng))
+    """Upper groups with high effects have more lower groups (correlation about 0.8)."""
+    data = three_levels(rng)
+    number = data.groupby("h")["g"].nunique().to_numpy()
+    new = 0.8 * (number - number.mean()) / number.std() + 0.6 * rng.normal(size=len(number))
+    return data.assign(y=drawn(data["eta"] - data["upper"] + new[data["h"]], rng))
 
 
 def serial_rows(rng: Rng) -> pd.DataFrame:
@@ -177,7 +177,7 @@ TRIALS: dict[str, tuple[Callable[[Rng], pd.DataFrame], tuple[str, ...]]] = {
     "one group in eight far above": (skewed_effects, ("random_effects",)),
     "spread of effects depends on w": (spread_by_kind, ("shape", "random_effects")),
     "effects related to x": (related_effects, ("between_within",)),
-    "spread depends on upper group": (tied_levels, ("levels",)),
+    "upper effect goes with number of lower groups": (tied_levels, ("levels",)),
     "slowly fading disturbances": (serial_rows, ("time",)),
     "counts vary too much": (spread_counts, ("residuals",)),
     "no probability above 0.6": (ceiling, ("calibration", "residuals")),
