@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from scipy.special import chdtrc, expit
 
 from melogit import kernel
 from melogit.design import Design
-from melogit.errors import MelogitWarning, ModelError
+from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.fit import Settings, fit_design
 from melogit.fit.integrate import Integrator, Placed, settle
 from melogit.fit.types import Fit, Status
@@ -21,12 +23,16 @@ from melogit.inference.nesting import Tested, check_comparable, compare_structur
 from melogit.inference.summit import Summit, cluster_scores
 from melogit.likelihood import nested as likelihood
 from melogit.likelihood.arrange import arrange
-from melogit.likelihood.covariance import CovarianceMap, reported_variances
+from melogit.likelihood.covariance import CovarianceMap, covariance_map, reported_variances
+from melogit.parallel import Lost, Workers, run
 
 FloatArray = NDArray[np.float64]
 
 # Standard deviation given to the new effects where the information at (almost) zero is wanted.
 NEAR_ZERO = 0.03
+# And where the fits of simulated responses begin.
+START_SD = 0.3
+Start = tuple[FloatArray, FloatArray]
 
 
 def likelihood_ratio(
@@ -157,24 +163,7 @@ def _new_fixed(a: Fit, b: Fit, design_a: Design, design_b: Design) -> list[int]:
 
 def _larger_at_smaller(a: Fit, b: Fit, design_a: Design, design_b: Design, tested: Tested) -> Summit:
     nested = arrange(design_b)
-    eta = design_a.X @ a.params[: a.n_fixed] + design_a.offset - design_b.offset
-    beta = np.linalg.lstsq(design_b.X, eta, rcond=None)[0]
-    covariances = []
-    for term, match, data in zip(b.terms, tested.terms, design_b.terms, strict=True):
-        size = np.sqrt(np.mean(data.Z**2, axis=0))
-        for block in data.blocks:
-            if block.structure in ("identity", "exchangeable"):  # one variance for all
-                span = slice(block.start, block.start + block.size)
-                size[span] = size[span].max()
-        Sigma = np.diag((NEAR_ZERO / np.where(size > 0, size, 1.0)) ** 2)
-        if match is not None:
-            old = a.terms[match]
-            at = [term.names.index(name) for name in old.names]
-            Sigma[np.ix_(at, at)] = np.where(
-                np.eye(len(at)) > 0, np.maximum(old.Sigma, Sigma[np.ix_(at, at)]), old.Sigma
-            )
-        covariances.append(Sigma)
-    theta = theta_of(nested.covariance, covariances)
+    beta, theta = values_in_larger(a, b, design_a, design_b, tested, NEAR_ZERO)
     x = np.asarray(np.linalg.solve(nested.to_user, np.concatenate([beta, theta])), dtype=np.float64)
     ok, nodes = likelihood.mode_nodes(nested, x, kernel.new_nodes(nested.problem, spread=True))
     if not ok:
@@ -183,6 +172,36 @@ def _larger_at_smaller(a: Fit, b: Fit, design_a: Design, design_b: Design, teste
     by = Integrator("mvaghermite" if b.integration.method == "mvaghermite" else "curvature", points)
     placed = settle(nested, by, x, nodes, rounds=20) if by.method == "mvaghermite" else nodes
     return Summit(nested, x, by, Placed(placed))
+
+
+def values_in_larger(
+    a: Fit, b: Fit, design_a: Design, design_b: Design, tested: Tested, new_sd: float
+) -> tuple[FloatArray, FloatArray]:
+    """The smaller model's estimates as parameters (beta, theta) of the larger, new effects with a small spread.
+
+    Parameters
+    ----------
+    new_sd : float
+        Standard deviation of what a new effect adds to a row, and the least that an old one has.
+    """
+    eta = design_a.X @ a.params[: a.n_fixed] + design_a.offset - design_b.offset
+    beta = np.asarray(np.linalg.lstsq(design_b.X, eta, rcond=None)[0], dtype=np.float64)
+    covariances = []
+    for term, match, data in zip(b.terms, tested.terms, design_b.terms, strict=True):
+        size = np.sqrt(np.mean(data.Z**2, axis=0))
+        for block in data.blocks:
+            if block.structure in ("identity", "exchangeable"):  # one variance for all
+                span = slice(block.start, block.start + block.size)
+                size[span] = size[span].max()
+        Sigma = np.diag((new_sd / np.where(size > 0, size, 1.0)) ** 2)
+        if match is not None:
+            old = a.terms[match]
+            at = [term.names.index(name) for name in old.names]
+            Sigma[np.ix_(at, at)] = np.where(
+                np.eye(len(at)) > 0, np.maximum(old.Sigma, Sigma[np.ix_(at, at)]), old.Sigma
+            )
+        covariances.append(Sigma)
+    return beta, theta_of(covariance_map(design_b.terms), covariances)
 
 
 def theta_of(covariance: CovarianceMap, Sigmas: list[FloatArray]) -> FloatArray:
@@ -233,11 +252,12 @@ def simulate_response(design: Design, fit: Fit, rng: np.random.Generator) -> Flo
 
 
 def parametric_bootstrap(
-    a: Fit, b: Fit, design_a: Design, design_b: Design, *, samples: int, seed: int = 0
+    a: Fit, b: Fit, design_a: Design, design_b: Design, *, samples: int, seed: int = 0, workers: Workers
 ) -> LikelihoodRatio:
     """P-value from refitting both models to responses simulated from the smaller one.
 
-    ``(1 + number of simulated statistics at least as large) / (1 + samples that could be fitted)``.
+    ``(1 + number of simulated statistics at least as large) / (1 + samples that could be fitted)``. Sample r depends on
+    ``(seed, r)`` alone.
 
     References
     ----------
@@ -255,32 +275,43 @@ def parametric_bootstrap(
             "simulated alike. Write the rows out, or give counts with trials=."
         )
     stat = _statistic(a, b)
-    rng = np.random.default_rng(seed)
-    done, beyond = 0, 0
-    for _ in range(samples):
-        y = simulate_response(first, a, rng)
-        simulated = _simulated_statistic(replace(first, y=y), replace(second, y=y), a, b)
-        if simulated is not None:
-            done += 1
-            beyond += simulated >= stat - 1e-6
-    if done < 0.5 * samples:
+    starts = (
+        (a.params[: a.n_fixed], np.where(np.abs(a.theta) < START_SD, START_SD, a.theta)),
+        values_in_larger(a, b, first, second, tested, START_SD),
+    )
+    found: dict[int, float] = {}
+
+    def done(r: int, answer: Any) -> None:
+        found[r] = np.nan if isinstance(answer, Lost) else answer
+
+    with warnings.catch_warnings():  # filters belong to all threads together
+        warnings.simplefilter("ignore", MelogitWarning)
+        run(partial(_simulated_statistic, first, second, a, b, starts, seed), range(1, samples + 1), workers, done)
+    values = np.array([found[r] for r in range(1, samples + 1)])
+    fitted = int(np.isfinite(values).sum())
+    if fitted < 0.5 * samples:
         raise ModelError(
-            f"Only {done} of {samples} simulated data sets could be fitted by both models, too few for a p-value. "
+            f"Only {fitted} of {samples} simulated data sets could be fitted by both models, too few for a p-value. "
             "The models are too rich for these data."
         )
+    beyond = int(np.sum(values >= stat - 1e-6))
     df = tested.free + tested.edged
-    lost = f", {samples - done} could not be fitted" if done < samples else ""
-    return LikelihoodRatio(stat, df, (1 + beyond) / (1 + done), f"parametric bootstrap, {samples} samples{lost}")
+    lost = f", {samples - fitted} could not be fitted" if fitted < samples else ""
+    return LikelihoodRatio(stat, df, (1 + beyond) / (1 + fitted), f"parametric bootstrap, {samples} samples{lost}")
 
 
-def _simulated_statistic(small: Design, large: Design, a: Fit, b: Fit) -> float | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MelogitWarning)
-        try:
-            first = fit_design(small, settings_of(a))
-            second = fit_design(large, settings_of(b))
-        except ModelError:
-            return None
+def _simulated_statistic(
+    small: Design, large: Design, a: Fit, b: Fit, starts: tuple[Start, Start], seed: int, r: int
+) -> float:
+    """The statistic of sample r; NaN where a model could not be fitted."""
+    y = simulate_response(small, a, np.random.default_rng([seed, r]))
+    try:
+        first, second = (
+            fit_design(replace(design, y=y), replace(settings_of(fit, threads=1), start=start, lean=True))
+            for design, fit, start in zip((small, large), (a, b), starts, strict=True)
+        )
+    except (MelogitError, np.linalg.LinAlgError):
+        return np.nan
     if not (first.converged and second.converged):
-        return None
+        return np.nan
     return max(0.0, 2 * (second.loglik - first.loglik))

@@ -12,12 +12,15 @@ from melogit.errors import ModelError
 from melogit.inference import LikelihoodRatio
 from melogit.inference.model_test import likelihood_ratio, parametric_bootstrap
 from melogit.inference.nesting import check_comparable
+from melogit.parallel import read_workers
 from melogit.results.inferences import needs_data
 from melogit.results.measures import variance_change as change_of_variance
 from melogit.results.results import Results
 
 
-def lrtest(a: Results, b: Results, *, bootstrap: int | None = None, seed: int = 0) -> LikelihoodRatio:
+def lrtest(
+    a: Results, b: Results, *, bootstrap: int | None = None, seed: int = 0, workers: Any = None
+) -> LikelihoodRatio:
     """Likelihood-ratio test of a model against one that contains it (``stat, df, p, kind``), in either order.
 
     Where the larger model has new variances, the null hypothesis lies on the boundary, and chi-squared would make
@@ -34,6 +37,8 @@ def lrtest(a: Results, b: Results, *, bootstrap: int | None = None, seed: int = 
         refitted. Needs no theory, and holds with few groups.
     seed : int
         Of either simulation.
+    workers : int, str or Dask client, optional
+        Who fits the samples: threads (by default one per core), ``"processes"``, or a Dask cluster.
 
     Raises
     ------
@@ -59,7 +64,8 @@ def lrtest(a: Results, b: Results, *, bootstrap: int | None = None, seed: int = 
             "0.05, with 999 it is 0.001."
         )
     first, second = (needs_data(model.design, "The parametric bootstrap") for model in (a, b))
-    return parametric_bootstrap(_plain(a), _plain(b), first, second, samples=int(bootstrap), seed=seed)
+    who = read_workers(workers)
+    return parametric_bootstrap(_plain(a), _plain(b), first, second, samples=int(bootstrap), seed=seed, workers=who)
 
 
 def compare(*models: Results, names: Sequence[str] | None = None, seed: int = 0) -> pd.DataFrame:
