@@ -75,7 +75,8 @@ def test_purchases_rise_with_the_discount():
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_fit_finds_the_truth(name):
     facts = dataset_facts(name)
-    fit = me.melogit(facts["formula"], load_dataset(name))
+    method = "simulated" if name == "exam" else None  # its groups cross: Laplace would warn, rightly
+    fit = me.melogit(facts["formula"], load_dataset(name), method=method)
     truth = pd.Series({**facts["true_fixed"], **facts["true_variance"]})
     assert set(truth.index) == set(fit.params.index)
     interval = fit.conf_int(level=0.9995).loc[truth.index]

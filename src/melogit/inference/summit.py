@@ -134,6 +134,11 @@ def crossed_scores(design: Design, fit: Fit, cluster: NDArray[np.int64]) -> Floa
         ``0 .. G-1`` for every row; no group of any factor may lie in two.
     """
     check_reached(fit)
+    if fit.integration.method != "laplace":
+        raise ModelError(
+            "Robust standard errors of crossed models are computed from the Laplace approximation, and this fit has "
+            'another maximum. Fit it with method="laplace", or use a parametric bootstrap.'
+        )
     crossed = arrange_crossed(design)
     start = np.zeros((crossed.problem.groups, crossed.problem.q)), np.zeros(crossed.problem.rest)
     mode = find_mode(crossed, in_search(crossed.to_user, fit), *start)
