@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit import kernel
+from melogit.errors import ModelError
+from melogit.fit import messages
 from melogit.fit.climb import Log, Summit
 from melogit.fit.integrate import Integrator
+from melogit.fit.posterior import crossed_effects
 from melogit.fit.settings import Settings
-from melogit.fit.start import ATTENUATION, TOTAL_VARIANCES, Logistic, in_search_scale, standard_deviations
+from melogit.fit.start import ATTENUATION, Logistic, in_search_scale, standard_deviations
 from melogit.fit.types import Integration, TraceRow
 from melogit.likelihood import crossed as likelihood
 from melogit.likelihood.arrange_crossed import Crossed
+from melogit.likelihood.covariance import lambdas
 from melogit.likelihood.crossed import LaplacePoint
-from melogit.optimize import Iterate, Maximum, maximise
+from melogit.optimize import Ending, Iterate, Maximum, maximise
 
 FloatArray = NDArray[np.float64]
 
@@ -26,6 +30,8 @@ ROUGH_STEP, FINE_STEP = 1e-4, 1e-4
 # Where the dense part is large, one-sided differences with so small a step: half the evaluations, for an error of about
 # the step instead of its square.
 ONE_SIDED_STEP = 1e-5
+# So many steps of the EM algorithm at most lead to the start, and fewer where one gains less than this.
+EM_STEPS, EM_GAIN = 4, 2.0
 # Newton decrement at which to stop.
 TIGHT = 1e-10
 
@@ -43,6 +49,8 @@ def climb_crossed(crossed: Crossed, settings: Settings, logistic: Logistic, log:
     """Maximise by quasi-Newton steps on the exact gradient, then make sure of the maximum by the exact curvature."""
     began = time.perf_counter()
     x, point = _begin(crossed, settings, logistic, log)
+    if not point.ok:
+        raise ModelError(messages.no_joint_mode())
 
     def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
         log(TraceRow("full", k, it.value, decrement, step, time.perf_counter() - began))
@@ -56,10 +64,12 @@ def climb_crossed(crossed: Crossed, settings: Settings, logistic: Logistic, log:
     )
     carried: Carried = best.at.payload
     hessian = hessian_by_differences(crossed, best.at.x, carried.point)
+    # At a maximum the exact curvature changes hardly at all over what is left to go; elsewhere it is needed anew.
+    near = best.ending is Ending.CONVERGED and np.linalg.eigvalsh(hessian)[-1] < 0
     best = maximise(
-        lambda at, payload: _newton(crossed, at, payload),
+        lambda at, payload: _newton(crossed, at, payload, hessian if near else None),
         Iterate(best.at.x, best.at.value, best.at.gradient, hessian, payload=carried),
-        tolerance=1e-9,
+        tolerance=TIGHT,
         max_iterations=max(0, settings.max_iterations - best.iterations),
         watch=lambda k, *rest: watch(best.iterations + k, *rest) if k else None,
     )
@@ -76,32 +86,49 @@ def _summit(crossed: Crossed, settings: Settings, best: Maximum) -> Summit:
 
 
 def _begin(crossed: Crossed, settings: Settings, logistic: Logistic, log: Log) -> tuple[FloatArray, LaplacePoint]:
-    """The start that the settings give, or the best of a small grid over the variances."""
+    """The start that the settings give, or a few steps of the EM algorithm in the variances from a total of 1."""
     u0, u1 = np.zeros((crossed.problem.groups, crossed.problem.q)), np.zeros(crossed.problem.rest)
     if settings.start is not None:
         x = in_search_scale(settings.start, crossed.to_user, crossed.covariance)
         return x, likelihood.laplace(crossed, x, u0, u1)
     began = time.perf_counter()
     deviations = standard_deviations(crossed.covariance)
-    best: tuple[int, FloatArray, LaplacePoint] | None = None
-    # Where every try is costly, the first is good enough.
-    totals = TOTAL_VARIANCES[:1] if crossed.problem.rest >= kernel.LARGE else TOTAL_VARIANCES
-    for k, total in enumerate(totals):
-        if best is not None and ((k == 2 and best[0] == 0) or (k == 3 and best[0] > 0)):
-            continue
-        theta = np.where(deviations, np.sqrt(total / sum(crossed.covariance.sizes)), 0.0)
-        x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION * total), theta])
-        near = best[2].mode if best is not None else None
-        if near is not None:
-            u0, u1 = near.u0, near.u1
-        point = likelihood.laplace(crossed, x, u0, u1, score=False)
-        log(TraceRow("start", k, point.loglik, np.nan, total, time.perf_counter() - began))
-        if point.ok and (best is None or point.loglik > best[2].loglik):
-            best = (k, x, point)
-    if best is None:
-        x = np.concatenate([logistic.beta, np.where(deviations, 0.5, 0.0)])
-        return x, likelihood.laplace(crossed, x, np.zeros_like(u0), np.zeros_like(u1))
-    return best[1], _from(crossed, best[1], best[2])
+    theta = np.where(deviations, np.sqrt(1.0 / sum(crossed.covariance.sizes)), 0.0)
+    x = np.concatenate([logistic.beta * np.sqrt(1 + ATTENUATION), theta])
+    point = likelihood.laplace(crossed, x, u0, u1)
+    log(TraceRow("start", 0, point.loglik, np.nan, 0.0, time.perf_counter() - began))
+    for k in range(1, EM_STEPS + 1):
+        if not point.ok:
+            break
+        moved = np.concatenate([x[: crossed.p], _em_step(crossed, x, point)])
+        there = _from(crossed, moved, point)
+        log(TraceRow("start", k, there.loglik, np.nan, float(np.linalg.norm(moved - x)), time.perf_counter() - began))
+        gain = there.loglik - point.loglik
+        if not there.ok or gain <= 0:
+            break
+        x, point = moved, there
+        if gain < EM_GAIN:
+            break
+    return x, point
+
+
+def _em_step(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> FloatArray:
+    """Scale every row of Lambda so that the variances become the mean squares of the posterior of the effects.
+
+    With much data per group that is nearly the answer. Rows of a block that shares its variance are scaled alike.
+    """
+    assert point.mode is not None and point.inverse is not None
+    means, covs = crossed_effects(crossed, point.mode, point.inverse)
+    theta = x[crossed.p :].copy()
+    factors = []
+    for level, L in enumerate(lambdas(crossed.covariance, theta)):
+        u, V = means[level], covs[level]
+        second = (u.T @ u + V.sum(axis=0)) / len(u)
+        factors.append(np.sqrt(np.diag(L @ second @ L.T) / np.maximum(np.diag(L @ L.T), 1e-300)))
+    for t in range(crossed.m):
+        mine = crossed.covariance.entries[np.flatnonzero(crossed.covariance.basis[:, t])]
+        theta[t] *= np.mean([factors[level][i] for level, i, _ in mine])
+    return theta
 
 
 def _from(crossed: Crossed, x: FloatArray, near: LaplacePoint) -> LaplacePoint:
@@ -127,16 +154,17 @@ def _quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
     rest = change - carried.hessian @ step
     bend = float(step @ rest)
     hessian = carried.hessian
-    if abs(bend) > 1e-8 * np.linalg.norm(step) * np.linalg.norm(rest):
+    if abs(bend) > 1e-2 * np.linalg.norm(step) * np.linalg.norm(rest):
         hessian = hessian + np.outer(rest, rest) / bend
     return _iterate(x, point, hessian)
 
 
-def _newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
+def _newton(crossed: Crossed, x: FloatArray, carried: Carried, hessian: FloatArray | None) -> Iterate:
+    """Evaluate, with the curvature given or by differences."""
     point = _from(crossed, x, carried.point)
     if not point.ok:
         return Iterate(x, -np.inf, point.score, carried.hessian, ok=False, payload=carried)
-    return _iterate(x, point, hessian_by_differences(crossed, x, point))
+    return _iterate(x, point, hessian_by_differences(crossed, x, point) if hessian is None else hessian)
 
 
 def first_hessian(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> FloatArray:

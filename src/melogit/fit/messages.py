@@ -127,6 +127,14 @@ def inaccurate_crossed(integration: Integration, limit: float) -> str:
     )
 
 
+def no_joint_mode() -> str:
+    """Not a number at the start."""
+    return (
+        "The likelihood of this model is not a finite number where the search begins, so nothing can be estimated. "
+        "Look for extreme values among the predictors, the offset and the weights."
+    )
+
+
 def simulated_is_for_crossed() -> str:
     """A method where another is better."""
     return (
