@@ -21,7 +21,7 @@ from melogit.results import Results
 from melogit.results.files import load_results
 from melogit.results.inferences import column_of, with_vce
 
-Method = Literal["mvaghermite", "mcaghermite", "ghermite", "laplace"]
+Method = Literal["mvaghermite", "mcaghermite", "ghermite", "laplace", "simulated"]
 Points = int | Sequence[int] | Literal["auto"]
 
 
@@ -54,16 +54,18 @@ def melogit(
         lme4. ``cbind(successes, failures) ~ ...`` for counts.
     data : data frame or path
         pandas, polars, pyarrow table, DuckDB relation, or a .csv, .parquet, .dta or .sav file.
-    method : {"mvaghermite", "mcaghermite", "ghermite", "laplace"}, optional
+    method : {"mvaghermite", "mcaghermite", "ghermite", "laplace", "simulated"}, optional
         How the random effects are integrated out: mean-variance adaptive, mode-curvature adaptive or non-adaptive
         Gauss-Hermite quadrature, or the Laplace approximation. By default whatever reaches the accuracy asked for
-        fastest, or ``mvaghermite`` if ``intpoints`` is given.
+        fastest, or ``mvaghermite`` if ``intpoints`` is given. Where groups cross, ``laplace`` (the default, with an
+        estimate of its error) or ``simulated``, exact maximum likelihood by importance sampling.
     intpoints : int, sequence of int, or "auto"
         Integration points per random effect, for all levels of nesting or one number each, top level first.
         ``"auto"`` raises them until neither the log-likelihood nor any parameter moves by more than ``tolerance``.
     vce : {"oim", "robust", "cluster"}
         Standard errors from the observed information; or from the scores of the top-level groups (``robust``) or of
-        ``cluster`` (a sandwich), which hold where the groups do not vary as the model has it.
+        ``cluster`` (a sandwich), which hold where the groups do not vary as the model has it. Crossed groups need
+        ``cluster``, around whole groups of every factor.
     cluster : str, Series or array, optional
         With ``vce="cluster"``: a column of the data, or a value per row. Clusters at or above the top level.
     covariance : str or mapping, optional

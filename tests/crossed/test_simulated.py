@@ -24,7 +24,7 @@ CROSSES = ("RR", "RW", "WR", "WW")
 F = "mated ~ 0 + cross + (1 | female) + (1 | male)"
 
 
-def engine(design, beta, Lambdas, points=32):
+def engine(design, beta, Lambdas, points=32, seed=1):
     """Sampled log-likelihood, and score and its error in the user's parameters."""
     crossed = arrange_crossed(design, threads=1)
     x = np.asarray(np.linalg.solve(crossed.to_user, oracle.pack(beta, Lambdas)), dtype=np.float64)
@@ -32,7 +32,7 @@ def engine(design, beta, Lambdas, points=32):
     assert mode is not None
     at = centre(crossed, x, mode)
     assert at is not None
-    found = sample(crossed, sampler(crossed, points, seed=1), x, mode, at)
+    found = sample(crossed, sampler(crossed, points, seed), x, mode, at)
     assert found is not None
     each = np.linalg.solve(crossed.to_user.T, found.scores.T).T
     score = np.linalg.solve(crossed.to_user.T, found.score)
@@ -57,6 +57,36 @@ def test_value_and_score_are_the_exact_ones_within_their_errors(levels, effects,
     quadrature = 1e-3 * sd**2  # of the eliminated factor, by 15 points, or 9 in two dimensions
     assert abs(found.loglik - value) < 4 * found.error + quadrature
     assert np.all(np.abs(slopes - score) < 5 * errors + 3 * quadrature)
+
+
+@pytest.mark.parametrize("effects", [(1, 1), (1, 2)])
+def test_errors_are_honest_and_controls_change_no_mean(effects):
+    """Over many seeds: no bias, and the stated errors are those that occur."""
+    rng = np.random.default_rng(9)
+    part = np.arange(48) // 24  # two parts that share no group
+    groups = [part * 2 + rng.integers(0, 2, 48), part * 4 + rng.integers(0, 4, 48)]
+    X = np.column_stack([np.ones(48), rng.normal(size=48)])
+    Z = [np.column_stack([np.ones(48), rng.normal(size=48)])[:, :q] for q in effects]
+    trials = rng.integers(1, 4, 48).astype(float)
+    y = rng.binomial(trials.astype(int), 0.5)
+    design = brute.make_crossed(y, X, groups, Z, trials=trials, weights=rng.integers(1, 3, 48).astype(float))
+    beta, Lambdas = np.array([0.2, -0.3]), [1.2 * np.eye(effects[0]), np.diag([1.0, 0.6][: effects[1]])]
+    value, score = brute.exact(design, beta, Lambdas)
+    logliks, scores, errors = [], [], []
+    for seed in range(60):
+        found, slopes, _ = engine(design, beta, Lambdas, points=8, seed=seed)
+        logliks.append((found.loglik - value) / found.error)
+        scores.append(slopes - score)
+        errors.append(found.error)
+    assert abs(np.mean(logliks)) < 4 * np.std(logliks) / np.sqrt(60) + 0.3
+    assert 0.6 < np.std(logliks) < 1.6  # eight cubes: t with 7 degrees of freedom has 1.18
+    spread = np.std(scores, axis=0)
+    assert np.all(np.abs(np.mean(scores, axis=0)) < 4 * spread / np.sqrt(60) + 2e-3)
+
+
+def test_nested_models_are_integrated_not_simulated(salamander):
+    with pytest.raises(ModelError, match=r"simulated.*nested|nested.*simulated"):
+        me.melogit("mated ~ cross + (1 | female)", salamander, method="simulated")
 
 
 @pytest.fixture(scope="module")
