@@ -166,7 +166,7 @@ def test_standardised_effects_have_variance_one_if_the_model_is_right():
 def test_ranks_and_correlations_are_scipys():
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 6, 40).astype(float), rng.normal(size=40)
-    assert correlation(ranks(x), ranks(y)) == pytest.approx(spearmanr(x, y).statistic)
+    assert correlation(ranks(x), ranks(y)) == pytest.approx(spearmanr(x, y)[0])
     assert np.isnan(correlation(np.ones(4), y[:4]))
     assert normal_scores(3)[1] == pytest.approx(0.0)
 
@@ -185,7 +185,7 @@ def test_the_uniform_distance_is_the_limit_of_randomised_residuals():
     y = rng.random(400) < p**2
     low, high = np.where(y, 1 - p, 0.0), np.where(y, 1.0, 1 - p)
     many = np.concatenate([low + rng.random(400) * (high - low) for _ in range(2000)])
-    assert uniform_distance(low, high) == pytest.approx(kstest(many, "uniform").statistic, abs=2e-3)
+    assert uniform_distance(low, high) == pytest.approx(kstest(many, "uniform")[0], abs=2e-3)
 
 
 def test_bins_hold_equal_shares_and_keep_ties_together():
@@ -229,7 +229,7 @@ def test_worlds_depend_on_size_alone(good):
 def loglik_of_points(data: pd.DataFrame, beta: np.ndarray, points: np.ndarray, masses: np.ndarray) -> float:
     eta = (data[["x", "w"]].to_numpy() @ beta)[:, None] + points
     logp = data["y"].to_numpy()[:, None] * eta - np.logaddexp(0, eta)
-    by_group = logp.reshape(data["g"].nunique(), -1, len(points)).sum(axis=1)  # groups of one size, in order
+    by_group = logp.reshape(int(data["g"].max()) + 1, -1, len(points)).sum(axis=1)  # groups of one size, in order
     return float(logsumexp(by_group, b=masses, axis=1).sum())
 
 

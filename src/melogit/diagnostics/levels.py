@@ -43,21 +43,7 @@ def check(context: Context) -> Check:
         if np.isfinite(observed[k])
     )
     first = int(np.argmax(departures(away, drawn_away)))
-    upper, lower = terms[0].factor.name, terms[1].factor.name
-    if verdict is Verdict.FINE:
-        meaning = f"The effects of '{upper}' and of '{lower}' within them show no ties ({p_text(p)})."
-        advice = ()
-    else:
-        meaning = (
-            f"The levels are tied to each other ({p_text(p)}): {texts[first]} are correlated "
-            f"({observed[first]:+.2f}, about {centre[first]:+.2f} if the levels were independent)."
-        )
-        advice = (
-            f"Add what the groups of '{upper}' have in common as a predictor: their size, or the mean of a predictor "
-            f"over their groups of '{lower}'.",
-            "Where the spread differs between kinds of upper groups, give each kind a variance of its own (a random "
-            "slope of its 0/1 column).",
-        )
+    meaning, advice = _in_words(context, verdict, p, texts[first], float(observed[first]), float(centre[first]))
     return Check(
         key=KEY,
         title=TITLE,
@@ -74,6 +60,27 @@ def check(context: Context) -> Check:
         advice=advice,
         pictures=(_picture(observed, drawn, first, texts[first]),),
         references=REFERENCES,
+    )
+
+
+def _in_words(
+    context: Context, verdict: Verdict, p: float, text: str, observed: float, usual: float
+) -> tuple[str, tuple[str, ...]]:
+    """Meaning and advice."""
+    upper, lower = (term.factor.name for term in context.design.terms[:2])
+    if verdict is Verdict.FINE:
+        return f"The effects of '{upper}' and of '{lower}' within them show no ties ({p_text(p)}).", ()
+    meaning = (
+        f"The levels are tied to each other ({p_text(p)}): {text} are correlated ({observed:+.2f}, about "
+        f"{usual:+.2f} if "
+        "the levels were independent)."
+    )
+    return meaning, (
+        f"Add what the groups of '{upper}' have in common as a predictor: their size, or the mean of a predictor over "
+        f"their groups of '{lower}'.",
+        "Where the spread differs between kinds of upper groups, give each kind a variance of its own (a random "
+        "slope of "
+        "its 0/1 column).",
     )
 
 

@@ -233,41 +233,11 @@ def _surprising(context: Context, found: Influenced, odd: Surprises) -> CheckTab
 def _pictures(context: Context, found: Influenced) -> tuple[Picture, ...]:
     rows, design, fit = found.rows, context.design, context.fit
     assert rows is not None
-    labels = [str(v) for v in found.labels]
-    cook = found.moved.cook_fixed
-    first = [int(k) for k in np.argsort(-np.nan_to_num(cook))[:SHOWN]]
-    extreme = [int(k) for k in np.argsort(-np.abs(np.nan_to_num(rows.deviance)))[:SHOWN]]
-    share = np.divide(design.y, design.trials, out=np.full(len(cook), np.nan), where=design.trials > 0)
+    share = np.divide(design.y, design.trials, out=np.full(design.n_rows, np.nan), where=design.trials > 0)
     low, high = rows.deviance[share < rows.fitted], rows.deviance[share >= rows.fitted]
     shown = [j for j in range(len(fit.names)) if np.isfinite(found.moved.dfbetas[:, j]).any()]
     return (
-        Picture(
-            "index",
-            "Cook's distance of every row",
-            f"Cook's distance of the fixed effects for every row; the largest is {cell(float(np.nanmax(cook)))} of row "
-            f"{labels[first[0]]}.",
-            {
-                "value": cook,
-                "ylabel": "Cook's distance of the fixed effects",
-                "labels": labels,
-                "label_index": first,
-                "xlabel": "Rows, in the order of the data",
-            },
-        ),
-        Picture(
-            "scatter",
-            "Residuals against leverage",
-            "Standardised deviance residuals against leverage; rows far from 0 and far to the right pull most.",
-            {
-                "x": rows.leverage,
-                "y": rows.deviance,
-                "xlabel": "Leverage",
-                "ylabel": "Standardised deviance residual",
-                "labels": labels,
-                "label_index": extreme,
-                "hline": 0.0,
-            },
-        ),
+        *_points(found),
         Picture(
             "box",
             "Standardised deviance residuals",
@@ -289,3 +259,40 @@ def _pictures(context: Context, found: Influenced) -> tuple[Picture, ...]:
             },
         ),
     )
+
+
+def _points(found: Influenced) -> tuple[Picture, Picture]:
+    """Cook's distances in order, and residuals against leverage."""
+    rows, cook = found.rows, found.moved.cook_fixed
+    assert rows is not None
+    labels = [str(v) for v in found.labels]
+    first = [int(k) for k in np.argsort(-np.nan_to_num(cook))[:SHOWN]]
+    extreme = [int(k) for k in np.argsort(-np.abs(np.nan_to_num(rows.deviance)))[:SHOWN]]
+    index = Picture(
+        "index",
+        "Cook's distance of every row",
+        f"Cook's distance of the fixed effects for every row; the largest is {cell(float(np.nanmax(cook)))} of row "
+        f"{labels[first[0]]}.",
+        {
+            "value": cook,
+            "ylabel": "Cook's distance of the fixed effects",
+            "labels": labels,
+            "label_index": first,
+            "xlabel": "Rows, in the order of the data",
+        },
+    )
+    scatter = Picture(
+        "scatter",
+        "Residuals against leverage",
+        "Standardised deviance residuals against leverage; rows far from 0 and far to the right pull most.",
+        {
+            "x": rows.leverage,
+            "y": rows.deviance,
+            "xlabel": "Leverage",
+            "ylabel": "Standardised deviance residual",
+            "labels": labels,
+            "label_index": extreme,
+            "hline": 0.0,
+        },
+    )
+    return index, scatter

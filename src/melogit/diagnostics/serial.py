@@ -40,24 +40,7 @@ def check(context: Context) -> Check:
         verdict = Verdict.PROBLEM if observed - usual > 0.1 else Verdict.LOOK
     name = context.time_name or "time"
     rows = f"rows of the same group of '{group}' that follow each other in {name}"
-    if verdict is Verdict.FINE:
-        meaning, advice, code = f"Residuals of {rows} are no more alike than the model says ({p_text(p)}).", (), ""
-    else:
-        word = "more" if observed > usual else "less"
-        meaning = (
-            f"Residuals of {rows} are {word} alike than the model says ({p_text(p)}): a correlation of "
-            f"{observed:+.3f}, "
-            f"where {usual:+.3f} is usual. Standard errors of predictors that change over time are too "
-            f"{'small' if word == 'more' else 'large'}."
-        )
-        advice = (
-            f"Add a trend: {name} as a predictor, linear or as a spline, and a random slope of {name}.",
-            "Add the previous outcome of the group as a predictor where it can act on the next (rows without one are "
-            "lost).",
-            "At least use robust standard errors, which allow for any correlation within a top-level group: "
-            'vce="robust".',
-        )
-        code = f'refit = me.melogit("{context.fit.wording.formula} + ({name} | {group})", data, vce="robust")'
+    meaning, advice, code = _in_words(context, verdict, rows, observed, usual, p)
     return Check(
         key=KEY,
         title=TITLE,
@@ -88,3 +71,26 @@ def check(context: Context) -> Check:
         ),
         references=REFERENCES,
     )
+
+
+def _in_words(
+    context: Context, verdict: Verdict, rows: str, observed: float, usual: float, p: float
+) -> tuple[str, tuple[str, ...], str]:
+    """Meaning, advice and code."""
+    if verdict is Verdict.FINE:
+        return f"Residuals of {rows} are no more alike than the model says ({p_text(p)}).", (), ""
+    name, group = context.time_name or "time", context.design.terms[-1].factor.name
+    word, size = ("more", "small") if observed > usual else ("less", "large")
+    meaning = (
+        f"Residuals of {rows} are {word} alike than the model says ({p_text(p)}): a correlation of {observed:+.3f}, "
+        "where "
+        f"{usual:+.3f} is usual. Standard errors of predictors that change over time are too {size}."
+    )
+    advice = (
+        f"Add a trend: {name} as a predictor, linear or as a spline, and a random slope of {name}.",
+        "Add the previous outcome of the group as a predictor where it can act on the next (rows without one are "
+        "lost).",
+        'At least use robust standard errors, which allow for any correlation within a top-level group: vce="robust".',
+    )
+    code = f'refit = me.melogit("{context.fit.wording.formula} + ({name} | {group})", data, vce="robust")'
+    return meaning, advice, code

@@ -204,9 +204,8 @@ class Influencing:
         >>> import melogit as me
         >>> fit = me.melogit("purchase ~ minutes + member + (1 | consumer)", me.load_dataset("retail"))
         >>> found = fit.influence("consumer")
-        >>> found.top(3)[["rows", "cook_fixed", "most_moved"]]  # doctest: +ELLIPSIS
-                  rows  cook_fixed  most_moved
-        ...
+        >>> found.top(3)["rows"].tolist()
+        [10, 11, 12]
         >>> list(found.without(top=1).columns)[:2]
         ['estimate_all', 'std_err_all']
         """
