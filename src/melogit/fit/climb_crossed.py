@@ -154,7 +154,9 @@ def _quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
     rest = change - carried.hessian @ step
     bend = float(step @ rest)
     hessian = carried.hessian
-    if abs(bend) > 1e-2 * np.linalg.norm(step) * np.linalg.norm(rest):
+    surprise = np.linalg.norm(rest)
+    # Where the prediction was good there is little to learn, and the update would be mostly noise.
+    if surprise > 0.05 * np.linalg.norm(change) and abs(bend) > 1e-2 * np.linalg.norm(step) * surprise:
         hessian = hessian + np.outer(rest, rest) / bend
     return _iterate(x, point, hessian)
 
