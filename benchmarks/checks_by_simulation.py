@@ -158,12 +158,10 @@ def good_counts(rng: Rng) -> pd.DataFrame:
 def look(data: pd.DataFrame, keys: tuple[str, ...]) -> dict[str, bool]:
     """Fit and check as a user would; which checks speak."""
     formula = FORMULA.replace("(1 | g)", "(1 | h/g)") if "h" in data else FORMULA
-    options = {"trials": "n"} if "n" in data else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = me.melogit(formula, data, **options)
-        time_ = {"time": data["t"]} if "t" in data else {}
-        checks = fit.diagnose(only=list(keys), progress=False, **time_)
+        fit = me.melogit(formula, data, trials="n" if "n" in data else None)
+        checks = fit.diagnose(only=list(keys), progress=False, time=np.asarray(data["t"]) if "t" in data else None)
     return {check.key: check.verdict.value in ("look", "problem") for check in checks}
 
 
