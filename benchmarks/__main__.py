@@ -20,7 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from . import ours
-from .cases import growth_case, growth_data, hospital_cases, hospital_data
+from .cases import (
+    crossed_case,
+    crossed_data,
+    growth_case,
+    growth_data,
+    hospital_cases,
+    hospital_data,
+    verbal_aggression,
+)
 from .peers import PYTHON_PEERS, R_PEERS, run_peer
 
 
@@ -77,6 +85,7 @@ def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
         rows.append(ours.engine(case, big, repeats, threads=1) | {"contender": "melogit engine, 1 thread"})
         for peer in PYTHON_PEERS if not args.no_peers else ():
             rows.append(run_peer(peer, case, big, 1 if n >= 10**5 else 3, args.peers_python, args.limit))
+    rows += crossed(args, say)
     return {
         "machine": machine(load_at_start),
         "data": which,
@@ -86,6 +95,23 @@ def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
         "memory": ours.peak_memory(max(args.growth)) if args.growth else None,
         "evaluation": ours.evaluation(),
     }
+
+
+def crossed(args: argparse.Namespace, say: Console) -> list[dict[str, Any]]:
+    """Crossed factors: a published data set, and data that grow. Peers fit the first, and the rest where quick."""
+    rows: list[dict[str, Any]] = []
+    cases = [verbal_aggression(), *((crossed_case(n), crossed_data(n)) for n in args.crossed)]
+    for case, data in cases:
+        say.print(f"[dim]{case.name}: {case.formula}[/dim]")
+        repeats = args.repeats if len(data) < 10**5 else 2
+        rows.append(ours.engine(case, data, repeats, points="auto"))
+        rows.append(
+            ours.engine(case, data, repeats, threads=1, points="auto") | {"contender": "melogit engine, 1 thread"}
+        )
+        rows.append(ours.whole_call(case, data, repeats))
+        for peer in (*PYTHON_PEERS, *R_PEERS) if not args.no_peers and len(data) <= 10**5 else ():
+            rows.append(run_peer(peer, case, data, 3 if peer in PYTHON_PEERS else 1, args.peers_python, args.limit))
+    return rows
 
 
 def best(rows: list[dict[str, Any]], case: str, contender: str) -> float | None:
@@ -168,6 +194,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="only melogit")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--growth", type=int, nargs="*", default=[10**4, 10**5, 10**6], metavar="ROWS")
+    parser.add_argument("--crossed", type=int, nargs="*", default=[10**5, 10**6], metavar="ROWS")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that a peer may take per model")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "latest.json")
     args = parser.parse_args()

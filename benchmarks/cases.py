@@ -21,8 +21,8 @@ class Case:
     predictors: tuple[str, ...]
     groups: tuple[str, ...]
     slope: str | None = None
-    method: str = "mvaghermite"
-    points: int = 7
+    method: str | None = "mvaghermite"
+    points: int | str = 7
 
     @property
     def formula(self) -> str:
@@ -35,6 +35,30 @@ class Case:
     def to_json(self, data: Path, repeats: int) -> dict[str, Any]:
         """What an adapter reads."""
         return {**asdict(self), "formula": self.formula, "data": str(data), "repeats": repeats}
+
+
+VERBAGG = Path(__file__).resolve().parents[1] / "tests" / "reference" / "data" / "verbagg.csv"
+
+
+def verbal_aggression() -> tuple[Case, pd.DataFrame]:
+    """Persons and items, crossed: 316 x 24 (lme4's VerbAgg)."""
+    case = Case("VerbAgg", "said", ("Anger", "Gender", "btype", "situ"), ("id", "item"), None, None, "auto")
+    return case, pd.read_csv(VERBAGG)
+
+
+def crossed_case(rows: int) -> Case:
+    """Two covariates; raters and rated, crossed."""
+    return Case(f"{rows:,} crossed rows", "y", ("x1", "x2"), ("g", "h"), None, None, "auto")
+
+
+def crossed_data(rows: int) -> pd.DataFrame:
+    """Seeded: 20 rows for each of the first factor's groups, 500 for each of the second's; variances 1 and 0.5."""
+    rng = np.random.default_rng(21)
+    g, h = np.arange(rows) // 20, rng.integers(0, rows // 500, rows)
+    X = rng.normal(size=(rows, 2))
+    eta = -0.5 + 0.3 * X.sum(axis=1) + rng.normal(size=rows // 20)[g] + rng.normal(scale=0.5**0.5, size=rows // 500)[h]
+    y = (rng.random(rows) < 1 / (1 + np.exp(-eta))).astype(int)
+    return pd.DataFrame(X, columns=["x1", "x2"]).assign(y=y, g=g, h=h)
 
 
 FIVE = ("IL6", "CRP", "CancerStage", "LengthofStay", "Experience")
