@@ -228,9 +228,9 @@ def test_worlds_depend_on_size_alone(good):
 
 def loglik_of_points(data: pd.DataFrame, beta: np.ndarray, points: np.ndarray, masses: np.ndarray) -> float:
     eta = (data[["x", "w"]].to_numpy() @ beta)[:, None] + points
-    logp = data["y"].to_numpy()[:, None] * eta - np.logaddexp(0, eta)
+    logp = np.asarray(data["y"], dtype=float)[:, None] * eta - np.logaddexp(0, eta)
     by_group = logp.reshape(len(np.unique(data["g"])), -1, len(points)).sum(axis=1)  # groups of one size, in order
-    return float(logsumexp(by_group, b=masses, axis=1).sum())
+    return float(np.sum(np.asarray(logsumexp(by_group, b=masses, axis=1))))
 
 
 def test_mass_points_maximise_a_likelihood_written_by_hand():
