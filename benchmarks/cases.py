@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,8 @@ class Case:
     predictors: tuple[str, ...]
     groups: tuple[str, ...]
     slope: str | None = None
-    method: str | None = "mvaghermite"
-    points: int | str = 7
+    method: Literal["mvaghermite", "mcaghermite"] | None = "mvaghermite"
+    points: int | Literal["auto"] = 7
 
     @property
     def formula(self) -> str:

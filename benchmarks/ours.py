@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def timed(function: Callable[[], Any], repeats: int) -> tuple[Any, list[float]]:
 
 
 def engine(
-    case: Case, data: pd.DataFrame, repeats: int, threads: int | None = None, points: int | str = 7
+    case: Case, data: pd.DataFrame, repeats: int, threads: int | None = None, points: int | Literal["auto"] = 7
 ) -> dict[str, Any]:
     """From a design to a complete fit: estimates, exact information, standard errors, certificate."""
     from melogit.fit import Settings, fit_design
