@@ -39,6 +39,7 @@ def test_parametric_is_the_default_and_says_why(fit):
 def test_groups_of_both_factors_drawn(fit, data):
     boot = quietly(fit.bootstrap, 30, seed=2, resample="cluster", workers=1).result
     text = str(boot.summary())
+    assert "(drawn: s and r)" in text
     assert "24 groups of s" in text
     assert "10 groups of r" in text
     assert "up to 1.7 times too large" in text

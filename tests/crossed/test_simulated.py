@@ -173,3 +173,13 @@ def test_after_a_simulated_fit(simulated, salamander):
     assert "draws" in str(fit)
     with pytest.raises(ModelError, match="Laplace"):
         fit.cov_params(kind="cluster", cluster=salamander.experiment.to_numpy())
+
+
+def test_a_bootstrap_refits_by_the_method_of_the_fit(simulated):
+    """Or the approximation's bias would pass for that of the estimates."""
+
+    def method(refit):
+        return float(refit.integration.method == "simulated")
+
+    boot = quietly(simulated.result.bootstrap, 2, seed=1, workers=1, statistic=method).result
+    assert boot.replicates.to_numpy().ravel().tolist() == [1.0, 1.0]

@@ -111,7 +111,8 @@ def _explained(context: Context) -> list[Measure]:
     names = list(context.fit.names)
     if all(name in names for name in constants):
         at = [names.index(name) for name in constants]
-        found = intraclass_correlations(context.fit.params[at], context.fit.cov[np.ix_(at, at)])
+        alone = None if context.fit.nested else np.eye(len(at), dtype=bool)
+        found = intraclass_correlations(context.fit.params[at], context.fit.cov[np.ix_(at, at)], shared=alone)
         for name, icc in zip([t.factor.name for t in context.design.terms], found, strict=True):
             out.append(Measure(f"Intraclass correlation, {name}", icc.estimate))
     return out

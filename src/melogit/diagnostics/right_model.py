@@ -45,7 +45,8 @@ def check(context: Context) -> Check:
         (t.factor.name, t.factor.n_levels, float(design.weights.sum()) / t.factor.n_levels, share)
         for t, share in zip(design.terms, shares, strict=True)
     )
-    lowest = design.terms[-1].factor.name
+    names = [term.factor.name for term in design.terms]
+    lowest = names[-1] if fit.nested else " and ".join(names)
     meaning = " ".join(d.meaning for d in doubts) or (
         f"Rows of the same {lowest} resemble each other (intraclass correlation {cell(icc)}), so a plain logistic "
         f"regression would not do; the response has two values ({count(events)} events, {count(others)} others)."

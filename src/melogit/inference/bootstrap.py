@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from melogit.design import Design
 from melogit.errors import ModelError
-from melogit.fit import Settings
 from melogit.inference.drawing import Drawing, units
 from melogit.inference.intervals import acceleration
 from melogit.inference.model_test import settings_of
@@ -154,9 +153,7 @@ def replicate(
     workers = _affordable(how.workers, drawing.design)
     threads = None if workers.kind == "serial" else max(1, cores() // workers.count)
     start = (fit.params[: fit.n_fixed], fit.theta)
-    # Where factors cross there is one method only, and the settings must not name it.
-    usual = settings_of(fit, threads=threads) if drawing.design.nested else Settings(threads=threads)
-    settings = replace(usual, start=start, lean=lean)
+    settings = replace(settings_of(fit, threads=threads), start=start, lean=lean)
     weighting = begin_weighting(drawing.design, fit) if drawing.resample == "weights" else None
     task = Replication(drawing, settings, measure, seed, weighting)
     tasks, lasts = {"replicate": task}, {"replicate": reps}

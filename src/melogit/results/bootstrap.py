@@ -166,8 +166,9 @@ class BootstrapResults:
             limits = [(k, *(float(v) for v in t.iloc[j, 3:5])) for k, t in tables.items()]
             made = ReplicateRow(labels(name), row[0], row[1], row[2], float(z[0]), float(p[0]), cast(Any, limits))
             rows.append(_exponentiated(made) if odds_ratios and kind is None and j < self.n_fixed else made)
+        between = " and " if self.resample == "cluster" else ", then "  # several at once only where groups cross
         head = [
-            ("Bootstrap results", f"(drawn: {', then '.join(self.group)})" if self.group else ""),
+            ("Bootstrap results", f"(drawn: {between.join(self.group)})" if self.group else ""),
             ("Number of obs", count(self.nobs)),
             ("Replications", count(len(self.used))),
         ]
