@@ -24,6 +24,10 @@ static int crossed_rows(const CrossedData& D, const CrossedState& S, int64_t g0,
       const int64_t i = i0 + j;
       while (i >= D.first[g + 1]) ++g;
       const double* a = S.A + i * s;
+      if (s == 2 && q == 1) {  // two random intercepts: by far the commonest
+        eta[j] = S.eta0[i] + a[0] * S.u0[g] + a[1] * S.u1[D.column[i]];
+        continue;
+      }
       double e = S.eta0[i];
       for (int k = 0; k < q; ++k) e += a[k] * S.u0[g * q + k];
       for (int k = 0; k < r; ++k) e += a[q + k] * S.u1[D.column[i * r + k]];

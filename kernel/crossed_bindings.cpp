@@ -13,8 +13,8 @@ struct Crossed {
   std::vector<nb::object> keep;
 };
 
-std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, Longs first, int q, int r, int64_t rest,
-                                      ConstInts column, Longs start, ConstInts cols, ConstInts local) {
+std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, bool binary, Longs first, int q, int r,
+                                      int64_t rest, ConstInts column, Longs start, ConstInts cols, ConstInts local) {
   auto out = std::make_unique<Crossed>();
   CrossedData& D = out->data;
   D.groups = static_cast<int64_t>(first.size()) - 1;
@@ -23,7 +23,7 @@ std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, Longs fi
   require(static_cast<int64_t>(wy.size()) == D.n + 8 && wt.size() == wy.size(), "wy, wt are (n,) and 8 numbers");
   require(static_cast<int64_t>(column.size()) == D.n * r && local.size() == column.size(), "columns are (n, r)");
   require(static_cast<int64_t>(start.size()) == D.groups + 1, "start");
-  D.wy = wy.data(), D.wt = wt.data(), D.column = column.data(), D.local = local.data();
+  D.wy = wy.data(), D.wt = wt.data(), D.binary = binary, D.column = column.data(), D.local = local.data();
   D.start = start.data(), D.cols = cols.data();
   require(static_cast<int64_t>(cols.size()) == D.start[D.groups], "cols");
   for (int64_t g = 0; g < D.groups; ++g) D.most_columns = std::max(D.most_columns, D.start[g + 1] - D.start[g]);
@@ -62,6 +62,10 @@ int crossed_rows(Crossed& problem, ConstDoubles A, ConstDoubles eta0, ConstDoubl
   });
   add_up(parts, 1, total);
   for (int64_t j = 0; j < D.rest; ++j) g1[j] = -S.u1[j], *total -= 0.5 * S.u1[j] * S.u1[j];
+  if (D.r == 1) {
+    for (int64_t i = 0; i < D.n; ++i) g1[D.column[i]] += S.residual[i] * S.A[i * s + D.q];
+    return status;
+  }
   for (int64_t i = 0; i < D.n; ++i)
     for (int j = 0; j < D.r; ++j) g1[D.column[i * D.r + j]] += S.residual[i] * S.A[i * s + D.q + j];
   return status;
@@ -179,7 +183,7 @@ void dense_invert(Doubles L, Doubles scratch, Doubles P, const std::string& isa)
 
 void bind_crossed(nb::module_& m) {
   nb::class_<Crossed>(m, "Crossed");
-  m.def("crossed", &make_crossed, nb::arg("wy"), nb::arg("wt"), nb::arg("first"), nb::arg("q"), nb::arg("r"),
+  m.def("crossed", &make_crossed, nb::arg("wy"), nb::arg("wt"), nb::arg("binary"), nb::arg("first"), nb::arg("q"), nb::arg("r"),
         nb::arg("rest"), nb::arg("column"), nb::arg("start"), nb::arg("cols"), nb::arg("local"));
   m.def("crossed_rows", &crossed_rows, nb::arg("problem"), nb::arg("A"), nb::arg("eta0"), nb::arg("u0"), nb::arg("u1"),
         nb::arg("residual"), nb::arg("weight"), nb::arg("bend"), nb::arg("score0"), nb::arg("score1"),

@@ -95,6 +95,7 @@ struct CrossedData {
   int64_t n;
   const double* wy;  // (n), then 8 readable doubles
   const double* wt;
+  bool binary;            // every weight and trial is 1, every y 0 or 1
   int64_t groups;         // of the eliminated factor
   const int64_t* first;   // (groups + 1) first row
   int q;                  // its effects per group

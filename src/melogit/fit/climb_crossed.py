@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit import kernel
 from melogit.errors import ModelError
 from melogit.fit import messages
 from melogit.fit.climb import Log, Summit
@@ -25,11 +24,9 @@ from melogit.optimize import Ending, Iterate, Maximum, maximise
 
 FloatArray = NDArray[np.float64]
 
-# Steps of the differences of the exact gradient: for a first idea of the curvature, and (central) for the last word.
-ROUGH_STEP, FINE_STEP = 1e-4, 1e-4
-# Where the dense part is large, one-sided differences with so small a step: half the evaluations, for an error of about
-# the step instead of its square.
-ONE_SIDED_STEP = 1e-5
+# Steps of the differences of the exact gradient: for a first idea of the curvature, and for the last word. Predictors
+# are scaled, so one step suits all; the error is about as large as the step, relative to the curvature.
+ROUGH_STEP, FINE_STEP = 1e-4, 1e-5
 # So many steps of the EM algorithm at most lead to the start, and fewer where one gains less than this.
 EM_STEPS, EM_GAIN = 4, 2.0
 # Newton decrement at which to stop.
@@ -198,15 +195,10 @@ def first_hessian(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> Float
 
 
 def hessian_by_differences(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> FloatArray:
-    """Differences of the exact gradient: predictors are scaled, so one step suits all."""
-    large = crossed.problem.rest >= kernel.LARGE
-    step = ONE_SIDED_STEP if large else FINE_STEP
+    """Differences of the exact gradient."""
     out = np.empty((len(x), len(x)))
     for j in range(len(x)):
         shifted = x.copy()
-        shifted[j] += step
-        ahead = _from(crossed, shifted, point).score
-        shifted[j] -= 2 * step
-        behind = point.score if large else _from(crossed, shifted, point).score
-        out[j] = (ahead - behind) / (step if large else 2 * step)
+        shifted[j] += FINE_STEP
+        out[j] = (_from(crossed, shifted, point).score - point.score) / FINE_STEP
     return (out + out.T) / 2

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 # The numbers are drawn from this seed: the same data give the same answer.
 SEED = 20_260_101
 # Draws per hypercube: for the certificate; for the maximum from the first to the most.
-CHECK_POINTS, FIRST_POINTS, MOST_POINTS = 8, 32, 1024
+CHECK_POINTS, FIRST_POINTS, MOST_POINTS = 4, 32, 1024
 # Log-likelihood evaluations of a row that a certificate may cost.
 CHECK_BUDGET = 3e8
 # The maximum is good enough when its Monte Carlo error is below so many standard errors and units of log-likelihood.

@@ -11,6 +11,7 @@ class Crossed: ...
 def crossed(
     wy: NDArray[Any],
     wt: NDArray[Any],
+    binary: bool,
     first: NDArray[Any],
     q: int,
     r: int,

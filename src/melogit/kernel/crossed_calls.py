@@ -75,6 +75,7 @@ def crossed_problem(
     *,
     wy: FloatArray,
     wt: FloatArray,
+    binary: bool,
     first: NDArray[np.int64],
     q: int,
     rest: int,
@@ -91,6 +92,8 @@ def crossed_problem(
     ----------
     wy, wt : (n + 8,)
         Weight times successes, weight times trials.
+    binary : bool
+        All weights and trials are 1 and successes 0 or 1.
     first : (G + 1,)
         First row of each group.
     column : (n, r)
@@ -101,7 +104,7 @@ def crossed_problem(
     local : (n, r)
         Positions of ``column`` in that list.
     """
-    handle = _kernel.crossed(wy, wt, first, q, column.shape[1], rest, column, start, cols, local)
+    handle = _kernel.crossed(wy, wt, binary, first, q, column.shape[1], rest, column, start, cols, local)
     return CrossedProblem(
         handle,
         len(column),

@@ -144,6 +144,7 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
     problem = kernel.crossed_problem(
         wy=wy,
         wt=wt,
+        binary=is_binary(design),
         first=first.astype(np.int64),
         q=len(design.terms[big].names),
         rest=rest,

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import chdtri, gammaln, ndtri
@@ -167,13 +166,13 @@ def sample(
     The score is the average, under the weights, of the derivative of the log density with the draws held fixed.
     """
     A, eta0 = loadings(crossed, x[crossed.p :]), linear_predictor(crossed, x[: crossed.p])
-    rule, L = _rule(crossed), np.tril(mode.curvature.rest)
+    rule, root, logdet = _rule(crossed), *_root(crossed, mode)
     controls = prepare(crossed, x, mode, at.u1) if score else None
     cubes, points, _ = draws.z.shape
     logs = np.empty((cubes, points, draws.components))
     scores = np.zeros((cubes, points, draws.components, len(x))) if score else None
     for k in range(cubes):
-        u1 = at.u1 + solve_triangular(L.T, draws.z[k].T, lower=False, check_finite=False).T
+        u1 = at.u1 + draws.z[k] @ root.T
         logs[k] = -0.5 * by_component(draws.of_effect, draws.components, u1**2) - draws.log_density[k]
         for s in range(points):
             given = kernel.crossed_given(crossed.problem, A, eta0, u1[s], at.u0, rule, moments=score)
@@ -184,20 +183,29 @@ def sample(
                 slope = effect_scores(crossed, A, given.moments[:, 0]) - u1[s]
                 zero_mean = by_component(draws.of_effect, draws.components, at_draw(controls, u1[s], slope))
                 scores[k, s] = _complete_score(crossed, draws, given.moments, u1[s]) - zero_mean.T
-    constant = crossed.constant - float(np.log(np.diagonal(L)).sum())
+    constant = crossed.constant + 0.5 * logdet
     return _averaged(logs, scores, constant, len(x))
+
+
+def _root(crossed: Crossed, mode: Mode) -> tuple[FloatArray, float]:
+    """Cholesky factor of the covariance that the Laplace approximation gives u1, and its log-determinant."""
+    root = kernel.invert_dense(mode.curvature.rest, crossed.problem.isa)
+    kernel.factor_dense(root, crossed.problem.isa)
+    return np.tril(root), 2 * float(np.log(np.diagonal(root)).sum())
 
 
 def _complete_score(crossed: Crossed, draws: Sampler, moments: FloatArray, u1: FloatArray) -> FloatArray:
     """Derivative of the log density in (beta, theta) with u1 given, by component: (components, p + m)."""
     q = crossed.problem.q
+    residual = np.ascontiguousarray(moments[:, 0])
     entries = []
     for z, b in crossed.entry_columns:
-        slope = moments[:, 1 + b] if b < q else moments[:, 0] * u1[crossed.column[:, b - q]]
+        slope = moments[:, 1 + b] if b < q else residual * u1[crossed.column[:, b - q]]
         entries.append(slope if z is None else z * slope)
-    rows = np.column_stack(entries) @ crossed.covariance.basis
     if draws.components == 1:
-        return np.concatenate([crossed.X.T @ moments[:, 0], rows.sum(axis=0)])[None, :]
+        sums = np.array([slope.sum() for slope in entries])
+        return np.concatenate([crossed.X.T @ residual, crossed.covariance.basis.T @ sums])[None, :]
+    rows = np.column_stack(entries) @ crossed.covariance.basis
     everything = np.concatenate([crossed.X * moments[:, :1], rows], axis=1)
     by_group = np.add.reduceat(everything, crossed.first[:-1], axis=0)
     return by_component(draws.of_group, draws.components, by_group.T).T
