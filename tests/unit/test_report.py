@@ -233,7 +233,7 @@ def test_certificate_of_an_accurate_fit():
 def test_certificate_of_an_inaccurate_fit_says_what_to_do():
     assert with_integration().endswith('The accuracy asked for is 0.001: fit with intpoints="auto" to reach it.')
     assert "could not be reached" in with_integration(automatic=True)
-    assert 'fit with method=None and intpoints="auto"' in with_integration(method="laplace")
+    assert 'leave method= out and fit with intpoints="auto"' in with_integration(method="laplace")
 
 
 def test_certificate_that_is_not_known():
