@@ -139,23 +139,26 @@ def _iterate(x: FloatArray, point: LaplacePoint, hessian: FloatArray) -> Iterate
 
 
 def _quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
-    """Evaluate, with the curvature by a symmetric rank-one update from the point before.
-
-    That update, unlike the usual BFGS, copes with the negative curvature near variances of 0 (Conn, Gould & Toint 1991,
-    Math. Program. 50, 177-195).
-    """
+    """Evaluate, with the curvature learnt from the change since the point before."""
     point = _from(crossed, x, carried.point)
     if not point.ok:
         return Iterate(x, -np.inf, point.score, carried.hessian, ok=False, payload=carried)
-    step, change = x - carried.x, point.score - carried.point.score
-    rest = change - carried.hessian @ step
-    bend = float(step @ rest)
-    hessian = carried.hessian
-    surprise = np.linalg.norm(rest)
-    # Where the prediction was good there is little to learn, and the update would be mostly noise.
-    if surprise > 0.05 * np.linalg.norm(change) and abs(bend) > 1e-2 * np.linalg.norm(step) * surprise:
-        hessian = hessian + np.outer(rest, rest) / bend
+    hessian = rank_one(carried.hessian, x - carried.x, point.score - carried.point.score)
     return _iterate(x, point, hessian)
+
+
+def rank_one(hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """Symmetric rank-one update of a Hessian from a step and the change of the gradient that it brought.
+
+    Unlike the usual BFGS it copes with the negative curvature near variances of 0 (Conn, Gould & Toint 1991, Math.
+    Program. 50, 177-195).
+    """
+    rest = change - hessian @ step
+    bend, surprise = float(step @ rest), np.linalg.norm(rest)
+    # Where the prediction was good there is little to learn, and the update would be mostly noise.
+    if surprise <= 0.05 * np.linalg.norm(change) or abs(bend) <= 1e-2 * np.linalg.norm(step) * surprise:
+        return hessian
+    return hessian + np.outer(rest, rest) / bend
 
 
 def _newton(crossed: Crossed, x: FloatArray, carried: Carried, hessian: FloatArray | None) -> Iterate:

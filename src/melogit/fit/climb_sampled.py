@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.fit.climb import Log, Summit, newton_moves
+from melogit.fit.climb_crossed import rank_one
 from melogit.fit.settings import Settings
 from melogit.fit.types import Integration, TraceRow
 from melogit.likelihood import crossed as laplace
 from melogit.likelihood import sampled as likelihood
 from melogit.likelihood.arrange_crossed import Crossed
 from melogit.likelihood.sampled import CUBES, Centre, Sample, Sampler
-from melogit.optimize import Iterate, maximise
+from melogit.optimize import Ending, Iterate, maximise
 
 FloatArray = NDArray[np.float64]
 
@@ -38,6 +39,8 @@ class Carried:
     mode: laplace.Mode
     centre: Centre
     sample: Sample
+    x: FloatArray
+    hessian: FloatArray
 
 
 def certify_crossed(crossed: Crossed, summit: Summit, settings: Settings) -> Integration:
@@ -51,16 +54,17 @@ def certify_crossed(crossed: Crossed, summit: Summit, settings: Settings) -> Int
     found = _evaluate(crossed, draws, summit.x, mode, None)
     if found is None:
         return known
-    error = found.sample.loglik - summit.loglik
-    shift, noise = _largest_move(crossed, summit.x, summit.hessian, found.sample)
+    sample = found[2]
+    error = sample.loglik - summit.loglik
+    shift, noise = _largest_move(crossed, summit.x, summit.hessian, sample)
     return replace(
         known,
         loglik_error=error,
         max_shift_in_se=shift,
-        loglik_noise=found.sample.error,
+        loglik_noise=sample.error,
         shift_noise=noise,
         draws=CUBES * points,
-        effective=found.sample.effective,
+        effective=sample.effective,
         tolerance=settings.tolerance,
     )
 
@@ -71,73 +75,90 @@ def climb_sampled(crossed: Crossed, settings: Settings, summit: Summit, log: Log
     The same numbers are drawn at all parameters; their count is doubled until the answer hardly depends on them.
     """
     began = time.perf_counter()
-    mode: laplace.Mode = summit.nodes[0]
-    x, carried, best = summit.x, None, None
-    points = FIRST_POINTS
+    points, near = FIRST_POINTS, (summit.nodes[0], None)
+    x, hessian = summit.x, summit.hessian
+
+    def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
+        log(TraceRow("sampled", k, it.value, decrement, step, time.perf_counter() - began))
+
     while True:
         draws = likelihood.sampler(crossed, points, SEED)
-        first = _iterate(crossed, draws, x, summit.hessian, carried.mode if carried else mode, carried)
-
-        def watch(k: int, it: Iterate, decrement: float, step: float) -> None:
-            log(TraceRow("sampled", k, it.value, decrement, step, time.perf_counter() - began))
-
+        first = _iterate(crossed, draws, x, hessian, *near)
         best = maximise(
-            lambda at, payload, draws=draws: _iterate(crossed, draws, at, summit.hessian, payload.mode, payload),
+            lambda at, carried, draws=draws: _next(crossed, draws, at, carried),
             first,
             tolerance=SETTLED,
             max_iterations=settings.max_iterations,
             watch=watch,
         )
-        carried = best.at.payload
-        x = best.at.x
-        if not best.at.ok or carried is None:
-            break
-        noise = _noises(crossed, x, summit.hessian, carried.sample)
-        if max(noise.max(initial=0.0), carried.sample.error) < NOISE or points >= MOST_POINTS:
+        carried: Carried | None = best.at.payload
+        if carried is None:
+            return replace(summit, ending=best.ending)
+        x, hessian, near = best.at.x, best.at.hessian, (carried.mode, carried.centre)
+        noise = _noises(crossed, x, hessian, carried.sample)
+        enough = max(noise.max(initial=0.0), carried.sample.error) < NOISE
+        if enough or points >= MOST_POINTS or best.ending is not Ending.CONVERGED:
             break
         points *= 2
-    if carried is None:
-        return replace(summit, ending=best.ending)
     hessian = _hessian(crossed, draws, x, carried)
     last = laplace.laplace(crossed, x, carried.mode.u0, carried.mode.u1, carried.mode.curvature)
-    noise = _noises(crossed, x, hessian, carried.sample)
-    integration = Integration(
-        "simulated",
-        (),
-        carried.sample.error,
-        float(noise.max(initial=0.0)),
-        (),
-        False,
-        NOISE,
-        loglik_noise=carried.sample.error,
-        shift_noise=float(noise.max(initial=0.0)),
-        draws=CUBES * points,
-        effective=carried.sample.effective,
-    )
+    integration = _accuracy(crossed, x, hessian, carried.sample, CUBES * points)
     by = replace(summit.by, method="simulated")
     return Summit(x, best.at.value, hessian, (last.mode, last.inverse), best.ending, by, integration)
 
 
+def _accuracy(crossed: Crossed, x: FloatArray, hessian: FloatArray, sample: Sample, draws: int) -> Integration:
+    """The errors of the method are its Monte Carlo errors."""
+    noise = float(_noises(crossed, x, hessian, sample).max(initial=0.0))
+    return Integration(
+        "simulated",
+        (),
+        sample.error,
+        noise,
+        (),
+        False,
+        NOISE,
+        loglik_noise=sample.error,
+        shift_noise=noise,
+        draws=draws,
+        effective=sample.effective,
+    )
+
+
 def _evaluate(
     crossed: Crossed, draws: Sampler, x: FloatArray, near: laplace.Mode, centre: Centre | None
-) -> Carried | None:
+) -> tuple[laplace.Mode, Centre, Sample] | None:
     mode = laplace.find_mode(crossed, x, near.u0, near.u1, near.curvature)
     if mode is None:
         return None
     at = likelihood.centre(crossed, x, mode, centre)
     found = None if at is None else likelihood.sample(crossed, draws, x, mode, at)
-    return None if at is None or found is None else Carried(mode, at, found)
+    return None if at is None or found is None else (mode, at, found)
 
 
 def _iterate(
-    crossed: Crossed, draws: Sampler, x: FloatArray, hessian: FloatArray, near: laplace.Mode, carried: Carried | None
+    crossed: Crossed,
+    draws: Sampler,
+    x: FloatArray,
+    hessian: FloatArray,
+    near: laplace.Mode,
+    centre: Centre | None,
+    last: Carried | None = None,
 ) -> Iterate:
-    found = _evaluate(crossed, draws, x, near, carried.centre if carried else None)
-    if found is None or not np.isfinite(found.sample.loglik):
-        return Iterate(x, -np.inf, np.zeros_like(x), hessian, ok=False, payload=carried)
+    found = _evaluate(crossed, draws, x, near, centre)
+    if found is None or not np.isfinite(found[2].loglik):
+        return Iterate(x, -np.inf, np.zeros_like(x), hessian, ok=False, payload=last)
+    mode, at, sample = found
+    if last is not None:
+        hessian = rank_one(hessian, x - last.x, sample.score - last.sample.score)
     # The value moves with the draws' places, the score does not: they agree within the error of either.
-    noise = 3 * found.sample.error
-    return Iterate(x, found.sample.loglik, found.sample.score, hessian, noise=noise, payload=found)
+    carried = Carried(mode, at, sample, x, hessian)
+    return Iterate(x, sample.loglik, sample.score, hessian, noise=3 * sample.error, payload=carried)
+
+
+def _next(crossed: Crossed, draws: Sampler, x: FloatArray, last: Carried) -> Iterate:
+    """Evaluate, with the curvature learnt from the change since the point before."""
+    return _iterate(crossed, draws, x, last.hessian, last.mode, last.centre, last)
 
 
 def _hessian(crossed: Crossed, draws: Sampler, x: FloatArray, carried: Carried) -> FloatArray:
@@ -149,7 +170,7 @@ def _hessian(crossed: Crossed, draws: Sampler, x: FloatArray, carried: Carried) 
             shifted = x.copy()
             shifted[j] += sign * STEP
             found = _evaluate(crossed, draws, shifted, carried.mode, carried.centre)
-            ends.append(np.full(len(x), np.nan) if found is None else found.sample.score)
+            ends.append(np.full(len(x), np.nan) if found is None else found[2].score)
         out[j] = (ends[0] - ends[1]) / (2 * STEP)
     return (out + out.T) / 2
 

@@ -12,8 +12,9 @@ from scipy.linalg import get_lapack_funcs
 from melogit.kernel import _kernel
 
 FloatArray = NDArray[np.float64]
-# From so many rows on, LAPACK is quicker (measured: at 192 rows 0.6 ms here, 0.5 ms there).
-LARGE = 192
+# From so many rows on, LAPACK is quicker on an idle machine; where other programs run, waking its threads can take a
+# quarter of a second, whatever the size.
+LARGE = 640
 _potrf, _potrs, _potri = get_lapack_funcs(("potrf", "potrs", "potri"), dtype=np.float64)
 
 

@@ -31,8 +31,8 @@ FloatArray = NDArray[np.float64]
 # Newton decrement (squared distance from the mode in posterior standard deviations) at which a mode is found.
 MODE_TOLERANCE = 1e-22
 # A step by an old factor that leaves more than this share of the decrement calls for a new factor: factors are cheap
-# where the rest is small, and cost as much as tens of steps where it is large.
-CHORD_SHARE, CHORD_SHARE_LARGE = 1e-2, 0.3
+# where the rest is small, and cost as much as tens of steps where it has so many effects.
+CHORD_SHARE, COSTLY, CHORD_SHARE_COSTLY = 1e-2, 192, 0.3
 MOST_STEPS = 200
 
 
@@ -105,7 +105,7 @@ def find_mode(
         rows = kernel.crossed_rows(problem, A, eta0, u0, u1)
         if not rows.ok:
             return None
-    share = CHORD_SHARE if problem.rest < kernel.LARGE else CHORD_SHARE_LARGE
+    share = CHORD_SHARE if problem.rest < COSTLY else CHORD_SHARE_COSTLY
     last, fresh = np.inf, False
     for _ in range(MOST_STEPS):
         if curvature is None:
