@@ -25,8 +25,8 @@ from melogit.optimize import Ending, Iterate, Maximum, maximise
 FloatArray = NDArray[np.float64]
 
 # Steps of the differences of the exact gradient: for a first idea of the curvature, and for the last word. Predictors
-# are scaled, so one step suits all; the error is about as large as the step, relative to the curvature.
-ROUGH_STEP, FINE_STEP = 1e-4, 1e-5
+# are scaled, so one step suits all; the error of the second is below 1e-5 of the curvature.
+ROUGH_STEP, FINE_STEP = 1e-4, 1e-6
 # So many steps of the EM algorithm at most lead to the start, and fewer where one gains less than this.
 EM_STEPS, EM_GAIN = 4, 2.0
 # Newton decrement at which to stop.
