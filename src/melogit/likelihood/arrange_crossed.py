@@ -118,35 +118,22 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
         )
     sizes = [t.factor.n_levels * len(t.names) for t in design.terms]
     big = int(np.argmax(sizes))
-    others = [k for k in range(len(sizes)) if k != big]
-    rest = sum(sizes[k] for k in others)
+    rest = sum(sizes) - sizes[big]
     _check_memory(design, big, rest, effects)
-    order = np.argsort(design.terms[big].factor.codes, kind="stable")
-    codes = design.terms[big].factor.codes[order]
-    first = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=design.terms[big].factor.n_levels))])
-    starts, columns, begin = [0] * len(sizes), [], 0
-    for k in others:
-        starts[k] = begin
-        q = len(design.terms[k].names)
-        columns += [begin + design.terms[k].factor.codes[order] * q + j for j in range(q)]
-        begin += sizes[k]
-    column = np.ascontiguousarray(np.column_stack(columns), dtype=np.int32)
-    start, cols, local = _ties(codes, column, len(first) - 1, rest)
-    shift, scale = fixed_scales(design)
-    z_scales = random_scales(design)
-    covariance = covariance_map(design.terms)
-    Z = tuple(np.ascontiguousarray(t.Z[order] / s) for t, s in zip(design.terms, z_scales, strict=True))
-    at = [0] * len(sizes)
-    loading = len(design.terms[big].names)
-    for k in others:
-        at[k], loading = loading, loading + len(design.terms[k].names)
+    factor, q = design.terms[big].factor, len(design.terms[big].names)
+    order = np.argsort(factor.codes, kind="stable")
+    codes = factor.codes[order]
+    first = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=factor.n_levels))]).astype(np.int64)
+    starts, at, column = _rest(design, big, order)
+    start, cols, local = _ties(codes, column, factor.n_levels, rest)
     wy, wt = _with_slack(design.weights * design.y, order), _with_slack(design.weights * design.trials, order)
+    binary = is_binary(design)
     problem = kernel.crossed_problem(
         wy=wy,
         wt=wt,
-        binary=is_binary(design),
-        first=first.astype(np.int64),
-        q=len(design.terms[big].names),
+        binary=binary,
+        first=first,
+        q=q,
         rest=rest,
         column=column,
         start=start,
@@ -155,6 +142,10 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
         threads=threads,
         isa=isa,
     )
+    shift, scale = fixed_scales(design)
+    z_scales = random_scales(design)
+    covariance = covariance_map(design.terms)
+    Z = tuple(np.ascontiguousarray(t.Z[order] / s) for t, s in zip(design.terms, z_scales, strict=True))
     X = design.X[order]
     X -= shift
     X /= scale
@@ -164,23 +155,39 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
         design.offset[order],
         wy,
         wt,
-        0.0 if is_binary(design) else binomial_constant(design),
+        0.0 if binary else binomial_constant(design),
         covariance,
         to_user(design, covariance, shift, scale, z_scales),
         order,
         big,
-        first.astype(np.int64),
+        first,
         column,
-        tuple(starts),
+        starts,
         Z,
         tuple(t.factor.n_levels for t in design.terms),
-        tuple(at),
+        at,
         _entry_columns(covariance, Z, at),
     )
 
 
+def _rest(
+    design: Design, big: int, order: NDArray[np.int64]
+) -> tuple[tuple[int, ...], tuple[int, ...], NDArray[np.int32]]:
+    """First effect and first loading of every term, and which effects of the rest each row loads on."""
+    starts, at = [0] * len(design.terms), [0] * len(design.terms)
+    begin, loading, columns = 0, len(design.terms[big].names), []
+    for k, term in enumerate(design.terms):
+        if k == big:
+            continue
+        q = len(term.names)
+        starts[k], at[k] = begin, loading
+        columns += [begin + term.factor.codes[order] * q + j for j in range(q)]
+        begin, loading = begin + term.factor.n_levels * q, loading + q
+    return tuple(starts), tuple(at), np.ascontiguousarray(np.column_stack(columns), dtype=np.int32)
+
+
 def _entry_columns(
-    covariance: CovarianceMap, Z: tuple[FloatArray, ...], at: list[int]
+    covariance: CovarianceMap, Z: tuple[FloatArray, ...], at: tuple[int, ...]
 ) -> tuple[tuple[FloatArray | None, int], ...]:
     out = []
     for level, i, j in covariance.entries:
