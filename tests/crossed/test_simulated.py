@@ -183,3 +183,15 @@ def test_a_bootstrap_refits_by_the_method_of_the_fit(simulated):
 
     boot = quietly(simulated.result.bootstrap, 2, seed=1, workers=1, statistic=method).result
     assert boot.replicates.to_numpy().ravel().tolist() == [1.0, 1.0]
+
+
+def test_more_than_four_effects_per_group_are_refused_with_the_reason():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(rng.normal(size=(900, 4)), columns=["a", "b", "c", "d"])
+    data["s"], data["i"] = np.arange(900) // 15, rng.integers(0, 6, 900)
+    data["y"] = (rng.random(900) < 0.5).astype(int)
+    formula = "y ~ a + (a + b + c + d || s) + (1 | i)"
+    with pytest.raises(ModelError, match=r"5 random effects.*the limit is 4"):
+        quietly(me.melogit, formula, data, method="simulated")
+    plain = quietly(me.melogit, formula, data).result
+    assert np.isnan(plain.integration.loglik_error)

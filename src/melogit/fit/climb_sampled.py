@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from melogit.errors import ModelError
+from melogit.fit import messages
 from melogit.fit.climb import Log, Summit, newton_moves
 from melogit.fit.climb_crossed import rank_one
 from melogit.fit.settings import Settings
@@ -46,6 +48,8 @@ class Carried:
 def certify_crossed(crossed: Crossed, summit: Summit, settings: Settings) -> Integration:
     """Compare a Laplace fit with the sampled likelihood: difference at the estimates, and Newton step from there."""
     known = summit.integration
+    if likelihood.nodes(crossed) == 1:  # no quadrature for the largest factor, so nothing exact to compare with
+        return known
     mode: laplace.Mode = summit.nodes[0]
     points = CHECK_POINTS
     while points > 1 and CUBES * points * crossed.problem.n_rows * likelihood.nodes(crossed) > CHECK_BUDGET:
@@ -75,6 +79,8 @@ def climb_sampled(crossed: Crossed, settings: Settings, summit: Summit, log: Log
     The same numbers are drawn at all parameters; their count is doubled until the answer hardly depends on them.
     """
     began = time.perf_counter()
+    if likelihood.nodes(crossed) == 1:
+        raise ModelError(messages.too_many_to_simulate(crossed.problem.q))
     points, near = FIRST_POINTS, (summit.nodes[0], None)
     x, hessian = summit.x, summit.hessian
 

@@ -135,6 +135,15 @@ def no_joint_mode() -> str:
     )
 
 
+def too_many_to_simulate(effects: int) -> str:
+    """No quadrature for the largest factor."""
+    return (
+        f'method="simulated" takes the integrals of the grouping factor with most effects by quadrature, and {effects} '
+        "random effects in each of its groups are too many for that (the limit is 4). Leave out some random slopes, or "
+        "use the Laplace approximation (leave method= out)."
+    )
+
+
 def simulated_is_for_crossed() -> str:
     """A method where another is better."""
     return (
