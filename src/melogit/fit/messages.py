@@ -119,9 +119,9 @@ def inaccurate_crossed(integration: Integration, limit: float) -> str:
             "care."
         )
     return (
-        f"The Laplace approximation is not exact here: by {integration.draws} draws around it, the log-likelihood is "
-        f"{integration.loglik_error:+.2g} (Monte Carlo error {integration.loglik_noise:.1g}) from its value, and an "
-        f"estimate would move by {integration.max_shift_in_se:.2g} (error {integration.shift_noise:.1g}) standard "
+        f"The Laplace approximation is not exact here: by {integration.draws} draws, the exact log-likelihood at these "
+        f"estimates differs by {integration.loglik_error:.2g} (Monte Carlo error {integration.loglik_noise:.1g}), and "
+        f"an estimate would move by {integration.max_shift_in_se:.2g} (error {integration.shift_noise:.1g}) standard "
         "errors. Other software gives the same answer without saying so. For the exact maximum fit with "
         'method="simulated".'
     )

@@ -97,7 +97,7 @@ def _notes(fit: Fit, lr_test: LikelihoodRatio, odds_ratios: bool) -> list[str]:
     if odds_ratios and "Intercept" in fit.names[: fit.n_fixed]:
         notes.append("Intercept is the odds at the base levels and at 0 of all else, for random effects of 0.")
     # The certificate says what a warning about the integration says.
-    ending = " from its value" if fit.integration.draws else " (wanted"
+    ending = " (Monte Carlo" if fit.integration.draws else " (wanted"
     fact, has_numbers, _ = inaccurate(fit.integration, 0.0).partition(ending)
     warned = [message for message in fit.messages if not (has_numbers and message.startswith(fact))]
     notes += [message for message in warned if message not in notes]
