@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.design import Design
-from melogit.diagnostics.derivatives import Derivatives, derivatives
+from melogit.diagnostics.derivatives import Derivatives, derivatives, in_pieces
 from melogit.diagnostics.paths import Spread, Tree, grow, portions, spread_out
 from melogit.fit.types import Fit
 from melogit.likelihood.covariance import CovarianceMap, reported_variances
@@ -174,12 +174,12 @@ def _without_rows(tree: Tree, spread: Spread, found: Derivatives) -> Deleted:
         part, score, factors = slice(ends[g], ends[g + 1]), found.score[-1][g], found.factors[g]
         both = found.hessian[-1][g] + score[:, :, None] * score[:, None, :]
         mean[part] = weight[part] @ score
-        second[part] = (weight[part] @ both.reshape(-1, P * P)).reshape(-1, P, P)
+        second[part] = in_pieces(weight[part], both.reshape(-1, P * P)).reshape(-1, P, P)
         own[part] = by_residual[part] @ factors
         mixed = (score[:, :, None] * factors[:, None, :]).reshape(-1, P * F)
-        cross[part] = (by_residual[part] @ mixed).reshape(-1, P, F)
+        cross[part] = in_pieces(by_residual[part], mixed).reshape(-1, P, F)
         squares = (factors[:, :, None] * factors[:, None, :]).reshape(-1, F * F)
-        square[part] = (by_square[part] @ squares).reshape(-1, F, F)
+        square[part] = in_pieces(by_square[part], squares).reshape(-1, F, F)
     score = mean - (own[:, None, :] @ found.lift)[:, 0]
     crossed = cross @ found.lift
     hessian = second - crossed - crossed.transpose(0, 2, 1)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from melogit.diagnostics.paths import Spread, Tree
 
 FloatArray = NDArray[np.float64]
+ALONE = 250_000  # multiplications of one product; OpenBLAS takes several threads from 262,144 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +110,40 @@ def _lift(tree: Tree, spread: Spread) -> FloatArray:
 def _of_lowest(tree: Tree, spread: Spread, factors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Complete-data score (G, k, P) and Hessian (G, k, P, P) of the lowest groups at every path."""
     rows = spread.at.rows
-    Q, y, trials, weights = tree.Q[rows], tree.y[rows, None], tree.trials[rows, None], tree.weights[rows, None]
+    p, E = tree.p, len(tree.covariance.entries)
+    q = tree.Q[rows][:, [*range(p), *_columns(tree)]]
+    y, trials, weights = tree.y[rows, None], tree.trials[rows, None], tree.weights[rows, None]
     residual = weights * (y - trials * spread.mu)
     variance = weights * trials * spread.mu * (1 - spread.mu)
     G, k = spread.own[-1].shape
-    C, P, p = Q.shape[1], tree.n_parameters, tree.p
-    sums, squares = np.empty((G, k, C)), np.empty((G, k, C, C))
-    ends = np.append(spread.starts[-1], len(Q))
+    i, j = np.triu_indices(p + E)
+    sums, squares = np.empty((G, k, p + E)), np.empty((G, k, len(i)))
+    ends = np.append(spread.starts[-1], len(q))
     for g in range(G):
         part = slice(ends[g], ends[g + 1])
-        q = Q[part]
-        sums[g] = residual[part].T @ q
-        squares[g] = (variance[part].T @ (q[:, :, None] * q[:, None, :]).reshape(len(q), -1)).reshape(k, C, C)
-    chain = np.zeros((G, k, C, P))  # derivative of what multiplies each column of Q in the parameters
-    chain[:, :, np.arange(p), np.arange(p)] = 1.0
-    for e, column in enumerate(_columns(tree)):
-        chain[:, :, column, p:] += factors[:, :, 1 + e, None] * tree.covariance.basis[e]
-    score = (sums[:, :, None, :] @ chain)[:, :, 0, :]
-    hessian = -(chain.transpose(0, 1, 3, 2) @ (squares @ chain))
-    return score, hessian
+        sums[g] = in_pieces(residual[part].T, q[part])
+        squares[g] = in_pieces(variance[part].T, q[part][:, i] * q[part][:, j])
+    times = np.ones((G, k, p + E))  # derivative of what multiplies each column in Lambda's entry
+    times[:, :, p:] = factors[:, :, 1:]
+    squares *= -times[:, :, i] * times[:, :, j]
+    hessian = np.empty((G, k, p + E, p + E))
+    hessian[:, :, i, j] = squares
+    hessian[:, :, j, i] = squares
+    score = sums * times
+    basis = tree.covariance.basis
+    if basis.shape == (E, E) and np.array_equal(basis, np.eye(E)):
+        return score, hessian
+    lift = np.zeros((p + E, tree.n_parameters))
+    lift[:p, :p], lift[p:, p:] = np.eye(p), basis
+    return score @ lift, lift.T @ hessian @ lift
+
+
+def in_pieces(A: FloatArray, B: FloatArray) -> FloatArray:
+    """``A @ B``, a few rows of A at a time: so little that BLAS starts no threads, which cost more than they do here."""
+    step = max(1, ALONE // max(B.size, 1))
+    if step >= len(A):
+        return A @ B
+    out = np.empty((len(A), B.shape[1]))
+    for begin in range(0, len(A), step):
+        np.matmul(A[begin : begin + step], B, out=out[begin : begin + step])
+    return out
