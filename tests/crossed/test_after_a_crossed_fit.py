@@ -191,8 +191,6 @@ def test_robust_errors_take_outer_clusters_and_refuse_anything_else(data):
 
 
 def test_what_rests_on_independent_groups_is_refused_with_the_reason(fit, data):
-    with pytest.raises(ModelError, match=r"'s' and 'r' cross each other"):
-        fit.profile("x")
     with pytest.raises(ModelError, match=r"update\(\) learns.*'s' and 'r' cross"):
         fit.update(data.assign(s="new"))
 

@@ -53,7 +53,7 @@ def climb_crossed(crossed: Crossed, settings: Settings, logistic: Logistic, log:
         log(TraceRow("full", k, it.value, decrement, step, time.perf_counter() - began))
 
     best = maximise(
-        lambda at, carried: _quasi_newton(crossed, at, carried),
+        lambda at, carried: quasi_newton(crossed, at, carried),
         _iterate(x, point, first_hessian(crossed, x, point)),
         tolerance=TIGHT,
         max_iterations=settings.max_iterations,
@@ -138,7 +138,7 @@ def _iterate(x: FloatArray, point: LaplacePoint, hessian: FloatArray) -> Iterate
     return Iterate(x, point.loglik, point.score, hessian, point.ok, payload=Carried(point, x, hessian))
 
 
-def _quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
+def quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
     """Evaluate, with the curvature learnt from the change since the point before."""
     point = _from(crossed, x, carried.point)
     if not point.ok:

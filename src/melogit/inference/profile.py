@@ -15,11 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melogit.design import Design
 from melogit.errors import ModelError
-from melogit.fit.integrate import objective
 from melogit.fit.types import Fit
-from melogit.inference.summit import Summit, return_to
+from melogit.inference.ground import Ground, Peak
 from melogit.inference.wald import critical_value
 from melogit.optimize import Ending, Iterate, Maximum, maximise
 
@@ -97,34 +95,16 @@ class Profile:
     loglik: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The summit, with its log-likelihood by the function that the profile uses."""
-
-    summit: Summit
-    loglik: float
-
-
-def peak_of(design: Design, fit: Fit) -> Peak:
-    """Return to the summit of a fit."""
-    summit = return_to(design, fit)
-    top = objective(summit.nested, summit.by, summit.x, summit.placed)
-    if not top.ok:
-        raise ModelError("The log-likelihood at the estimates is not a finite number. Fit the model once more.")
-    placed = replace(summit.placed, nodes=top.payload.nodes)
-    return Peak(replace(summit, placed=placed), top.value)
-
-
-def held_parameter(summit: Summit, fit: Fit, index: int) -> Held:
+def held_parameter(summit: Ground, fit: Fit, index: int) -> Held:
     """Describe a reported parameter in the search space."""
-    nested, p = summit.nested, fit.n_fixed
+    p = fit.n_fixed
     n = len(summit.x)
     linear, quadratic = np.zeros(n), np.zeros((n, n))
     if index < p:
-        return Held(fit.names[index], nested.to_user[index].copy(), quadratic, False, ())
-    cov = nested.covariance
+        return Held(fit.names[index], summit.to_user[index].copy(), quadratic, False, ())
+    cov = summit.covariance
     level, i, j = (int(k) for k in cov.reported[index - p])
-    to_theta = nested.to_user[p:]
+    to_theta = summit.to_user[p:]
     rows = {(int(lv), int(r), int(c)): cov.basis[e] @ to_theta for e, (lv, r, c) in enumerate(cov.entries)}
     for column in range(cov.sizes[level]):
         one, two = rows.get((level, i, column)), rows.get((level, j, column))
@@ -141,7 +121,7 @@ def held_parameter(summit: Summit, fit: Fit, index: int) -> Held:
 # ------------------------------------------------------------------------------- maximum with a parameter held
 
 
-def maximum_at(summit: Summit, held: Held, value: float, x: FloatArray, payload: object) -> Constrained | None:
+def maximum_at(summit: Ground, held: Held, value: float, x: FloatArray, payload: object) -> Constrained | None:
     """Maximise with the parameter held at ``value``, from near ``x``; None where that does not end well."""
     if held.variance and value <= 0:
         return _maximum_without(summit, held, x, payload)
@@ -166,7 +146,7 @@ def maximum_at(summit: Summit, held: Held, value: float, x: FloatArray, payload:
             return None
         slopes = np.abs(held.gradient(found))
         if _near_enough(best):
-            full = objective(summit.nested, summit.by, found, best.at.payload)
+            full = summit.evaluate(found, best.at.payload)
             slope = float(full.gradient[k] / held.gradient(found)[k])
             return Constrained(value, best.at.value + 0.5 * best.decrement, slope, found, best.at.payload)
         if slopes[k] > 0.5 * slopes.max():
@@ -224,7 +204,7 @@ def _lift(held: Held, value: float, z: FloatArray, k: int, others: NDArray, near
 
 
 def _reduced(
-    summit: Summit, held: Held, value: float, z: FloatArray, payload, k: int, others: NDArray, near: float
+    summit: Ground, held: Held, value: float, z: FloatArray, payload, k: int, others: NDArray, near: float
 ) -> Iterate:
     """The log-likelihood over the other coordinates, with exact derivatives through the eliminated one."""
     size = len(z)
@@ -235,7 +215,7 @@ def _reduced(
     slopes = held.gradient(x)
     if abs(slopes[k]) < 1e-8 * max(1e-300, float(np.max(np.abs(slopes)))):
         return failed
-    full = objective(summit.nested, summit.by, x, payload)
+    full = summit.evaluate(x, payload)
     if not full.ok:
         return replace(failed, payload=full.payload)
     w = -slopes[others] / slopes[k]
@@ -249,7 +229,7 @@ def _reduced(
     return Iterate(z, full.value, gradient, hessian, True, full.settled, full.noise, full.payload)
 
 
-def _maximum_without(summit: Summit, held: Held, x: FloatArray, payload: object) -> Constrained | None:
+def _maximum_without(summit: Ground, held: Held, x: FloatArray, payload: object) -> Constrained | None:
     """Maximise with a variance of 0: its coordinates are left out."""
     keep = np.array([t for t in range(len(x)) if t not in held.gone])
     start = x.copy()
@@ -258,7 +238,7 @@ def _maximum_without(summit: Summit, held: Held, x: FloatArray, payload: object)
     def at(z: FloatArray, handed) -> Iterate:
         whole = start.copy()
         whole[keep] = z
-        full = objective(summit.nested, summit.by, whole, handed)
+        full = summit.evaluate(whole, handed)
         return replace(full, x=z, gradient=full.gradient[keep], hessian=full.hessian[np.ix_(keep, keep)])
 
     first = at(start[keep], payload)
@@ -289,8 +269,7 @@ class _Side:
 
     def zeta(self, point: Constrained) -> float:
         rise = point.loglik - self.peak.loglik
-        summit = self.peak.summit
-        allowed = HIGHER + 0.2 * summit.by.noise(summit.nested.problem.n_units[-1])
+        allowed = HIGHER + 0.2 * self.peak.summit.noise
         if rise > allowed:
             raise ModelError(
                 f"Holding {self.held.name} at {point.value:.6g} gives a log-likelihood {rise:.4g} above the fit's: "

@@ -14,8 +14,9 @@ from melogit.errors import ModelError
 from melogit.fit.types import Fit
 from melogit.formula.tokens import nearest
 from melogit.inference import critical_value
+from melogit.inference.ground import peak_of
 from melogit.inference.limit import finite_part, infinite_names
-from melogit.inference.profile import peak_of, profile_curve, profile_interval
+from melogit.inference.profile import profile_curve, profile_interval
 from melogit.results import tables
 
 
