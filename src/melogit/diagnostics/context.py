@@ -21,6 +21,9 @@ from melogit.inference.model_test import settings_of
 
 FloatArray = NDArray[np.float64]
 ALPHA = 0.05
+# Rows x integration points of one evaluation above which refits are made with few points per random effect, provided
+# that no estimate moves by more than so many standard errors.
+COSTLY, FEW_POINTS, NEAR_ENOUGH = 5_000_000, 7, 0.1
 
 
 class NotChecked(Exception):  # noqa: N818 (an answer, no error)
@@ -241,27 +244,103 @@ def starting_at(context: Context, design: Design) -> tuple[FloatArray, FloatArra
     return np.array([known.get(name, 0.0) for name in design.x_names]), context.fit.theta
 
 
-def refit(context: Context, design: Design, *, lean: bool = True, start: bool = True) -> Fit:
-    """Fit a changed design with the choices of the fit, quietly, from its estimates.
+@dataclass(frozen=True, slots=True)
+class Lighter:
+    """How models are refitted: as the fit was, or with fewer points where the fit's own would take minutes.
+
+    Attributes
+    ----------
+    settings : Settings
+    base : Fit
+        All data fitted that way; the fit itself where refits are made as it was.
+    """
+
+    settings: Settings
+    base: Fit
+
+
+def lighter(context: Context) -> Lighter:
+    """Choose how to refit, once per diagnosis.
+
+    Costly grids give way to seven points per random effect if that moves no estimate by more than a tenth of a
+    standard error; models of crossed factors are refitted by the Laplace approximation.
+    """
+    known = context.memory.get("lighter")
+    if known is None:
+        known = context.memory["lighter"] = _lighter(context)
+    return known
+
+
+def _lighter(context: Context) -> Lighter:
+    design, fit = context.design, context.fit
+    own = settings_of(fit, threads=context.threads)
+    as_it_was = Lighter(own, fit)
+    if not design.nested:
+        laplace = replace(own, method="laplace", intpoints="auto")
+        if fit.integration.method == "laplace":
+            return Lighter(laplace, fit)
+        return Lighter(laplace, _fitted(design, replace(laplace, start=starting_at(context, design), lean=True)))
+    if design.n_rows * paths_per_row(design, fit) <= COSTLY:
+        return as_it_was
+    method = "mcaghermite" if any(len(term.names) > 1 for term in design.terms) else "mvaghermite"
+    few = replace(own, method=method, intpoints=FEW_POINTS)
+    try:
+        base = _fitted(design, replace(few, start=starting_at(context, design), lean=True))
+    except ModelError:
+        return as_it_was
+    cheaper = 3 * paths_per_row(design, base) <= paths_per_row(design, fit)
+    with np.errstate(invalid="ignore"):
+        shift = np.abs(base.params - fit.params) / np.sqrt(np.diag(fit.cov))
+    return Lighter(few, base) if cheaper and np.nanmax(shift) <= NEAR_ENOUGH else as_it_was
+
+
+def paths_per_row(design: Design, fit: Fit) -> float:
+    """Combinations of integration points at which every row is evaluated."""
+    points = fit.integration.points
+    return float(np.prod([float(max(k, 1)) ** len(t.names) for k, t in zip(points, design.terms, strict=True)]))
+
+
+def refit(context: Context, design: Design, *, start: bool = True, full: bool = False) -> Fit:
+    """Fit a changed design, quietly, from the estimates, leaving out what only tables need.
 
     Parameters
     ----------
     design : Design
         With the same random effects; other rows, responses or columns of the fixed part.
-    lean : bool
-        Leave out what only tables need (the certificate, the groups' effects, the plain logistic model).
     start : bool
         Begin at the fit's estimates.
+    full : bool
+        With all points of the fit (for a change of the random part).
+
+    Returns
+    -------
+    Fit
+        Where it was made with fewer points than the fit, estimates and log-likelihood are those of the fit plus the
+        difference between two refits of the lighter kind, with the change and without.
 
     Raises
     ------
     ModelError
         It cannot be fitted, or did not reach a finite maximum.
     """
-    base = settings_of(context.fit, threads=context.threads)
-    if not design.nested:  # crossed factors are fitted in one way, which is not asked for by name
-        base = replace(base, method=None, intpoints="auto")
-    settings: Settings = replace(base, start=starting_at(context, design) if start else None, lean=lean)
+    way = lighter(context)
+    if full and design.nested:
+        way = Lighter(settings_of(context.fit, threads=context.threads), context.fit)
+    fit = _fitted(design, replace(way.settings, start=starting_at(context, design) if start else None, lean=True))
+    return fit if way.base is context.fit else _carried_over(context.fit, way.base, fit)
+
+
+def refit_alike(context: Context, design: Design) -> Fit:
+    """Fit drawn data as ``lighter`` says, without carrying anything over: to compare with its ``base``.
+
+    Raises
+    ------
+    ModelError
+    """
+    return _fitted(design, replace(lighter(context).settings, start=starting_at(context, design), lean=True))
+
+
+def _fitted(design: Design, settings: Settings) -> Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MelogitWarning)
         try:
@@ -271,6 +350,30 @@ def refit(context: Context, design: Design, *, lean: bool = True, start: bool = 
     if not fit.converged:
         raise ModelError(f"a refit {fit.status.value}")
     return fit
+
+
+def _carried_over(fit: Fit, base: Fit, found: Fit) -> Fit:
+    """The fit, plus the difference of two lighter fits."""
+    gap = dict(zip(fit.names, fit.params - base.params, strict=True))
+    params = found.params + np.array([gap.get(name, 0.0) for name in found.names])
+    theta = found.theta + (fit.theta - base.theta) if len(found.theta) == len(fit.theta) else found.theta
+    return replace(found, params=params, theta=theta, loglik=found.loglik + fit.loglik - base.loglik)
+
+
+def refits_in_words(context: Context) -> str:
+    """How the refits of the checks were made, where it is not as the fit was; empty else."""
+    way = context.memory.get("lighter")
+    if way is None or way.base is context.fit:
+        return ""
+    how = "by the Laplace approximation"
+    if context.design.nested:
+        how = f"with {FEW_POINTS} integration points per random effect, in place of {context.fit.integration.points}"
+    with np.errstate(invalid="ignore"):
+        shift = np.abs(way.base.params - context.fit.params) / np.sqrt(np.diag(context.fit.cov))
+    return (
+        f"{how}, to save time; that moves the estimates of all data by {np.nanmax(shift):.2f} standard errors at most, "
+        "and the checks use differences between fits of this kind"
+    )
 
 
 def reason(error: MelogitError) -> str:

@@ -139,7 +139,7 @@ def _of_lowest(tree: Tree, spread: Spread, factors: FloatArray) -> tuple[FloatAr
 
 
 def in_pieces(A: FloatArray, B: FloatArray) -> FloatArray:
-    """``A @ B``, a few rows of A at a time: so little that BLAS starts no threads, which cost more than they do here."""
+    """``A @ B``, a few rows of A at a time: too little for BLAS to start threads, which cost more than they save."""
     step = max(1, ALONE // max(B.size, 1))
     if step >= len(A):
         return A @ B

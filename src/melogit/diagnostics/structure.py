@@ -232,7 +232,7 @@ def _origin(context: Context, level: int, k: int) -> Finding:
     middle = float(np.average(term.Z[:, k], weights=context.weight))
     context.tell(f"Design: {column} centred")
     try:
-        centred = refit(context, with_term(context.design, level, _centred(term, k, middle)))
+        centred = refit(context, with_term(context.design, level, _centred(term, k, middle)), full=True)
     except ModelError as error:
         return Finding(Verdict.LOOK, f"The model with {column} centred could not be fitted: {reason(error)}")
     free = _freed(context, level)
@@ -285,7 +285,7 @@ def _freed(context: Context, level: int) -> Fit | None:
     joined = replace(term, blocks=(Block(0, len(term.names), "unstructured"),))
     context.tell(f"Design: effects of {term.factor.name} correlated")
     try:
-        return refit(context, with_term(context.design, level, joined), start=False)
+        return refit(context, with_term(context.design, level, joined), start=False, full=True)
     except ModelError:
         return None
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from melogit.design import Design
-from melogit.diagnostics.context import Context, NotChecked, generator, needs_maximum, refit
+from melogit.diagnostics.context import (
+    Context,
+    NotChecked,
+    generator,
+    lighter,
+    needs_maximum,
+    paths_per_row,
+    refit_alike,
+)
 from melogit.errors import MelogitError
 from melogit.fit.integrate import evaluate_on, place
 from melogit.fit.types import Fit
@@ -27,7 +35,7 @@ from melogit.likelihood.covariance import lambdas
 FloatArray = NDArray[np.float64]
 # How many worlds to draw, by rows x integration points of one evaluation (never by time taken: the same seed gives the
 # same numbers everywhere). With 24 worlds the smallest p-value is 0.04, just enough for a test at 5 %.
-WORLDS = ((400_000, 99), (20_000_000, 39), (np.inf, 24))
+WORLDS = ((400_000, 99), (2_000_000, 39), (np.inf, 24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +161,8 @@ class Compared:
 
 def how_many(context: Context) -> int:
     """How many worlds a model of this size is compared with."""
-    terms, points = context.design.terms, context.fit.integration.points
-    paths = np.prod([float(max(k, 1)) ** len(t.names) for k, t in zip(points, terms, strict=True)])
-    return next(count for most, count in WORLDS if context.design.n_rows * paths <= most)
+    cost = context.design.n_rows * paths_per_row(context.design, lighter(context).base)
+    return next(count for most, count in WORLDS if cost <= most)
 
 
 def compare(context: Context, statistics: Mapping[str, Statistic]) -> Compared:
@@ -167,7 +174,7 @@ def compare(context: Context, statistics: Mapping[str, Statistic]) -> Compared:
         Worlds cannot be drawn, or hardly any could be fitted.
     """
     needs_worlds(context)
-    own = look_at(context.design, context.fit, threads=context.threads)
+    own = look_at(context.design, lighter(context).base, threads=context.threads)
     observed = {name: statistic(own) for name, statistic in statistics.items()}
     rng = generator(context, "worlds")
     wanted = how_many(context)
@@ -194,7 +201,7 @@ def compare(context: Context, statistics: Mapping[str, Statistic]) -> Compared:
 def _draw(context: Context, rng: np.random.Generator) -> World | None:
     design = replace(context.design, y=simulate_response(context.design, context.fit, rng))
     try:
-        return look_at(design, refit(context, design), threads=context.threads)
+        return look_at(design, refit_alike(context, design), threads=context.threads)
     except (MelogitError, NotChecked):
         return None
 

@@ -211,7 +211,7 @@ def make_diagnosis(
     results: Any, only: Any, time: Any, seed: Any, threads: int | None, progress: bool | None
 ) -> Diagnosis:
     """Make the checks of a fit and put them together for its report."""
-    from melogit.diagnostics.context import Context, read_predictors, read_terms
+    from melogit.diagnostics.context import Context, read_predictors, read_terms, refits_in_words
     from melogit.diagnostics.diagnose import chosen, run
 
     began = clock.perf_counter()
@@ -243,7 +243,9 @@ def make_diagnosis(
         full=results.summary(),
         checks=checks,
         verdict=verdict_lines(checks),
-        facts=_facts(int(seed), keys if only is not None else None, name, clock.perf_counter() - began),
+        facts=_facts(
+            int(seed), keys if only is not None else None, name, refits_in_words(context), clock.perf_counter() - began
+        ),
     )
     return Diagnosis(checks, report, int(seed))
 
@@ -278,7 +280,9 @@ def _times(time: Any, design: Design, recipe: Recipe | None) -> tuple[str, np.nd
     return name, given.to_numpy(dtype=np.float64)
 
 
-def _facts(seed: int, keys: list[str] | None, time_name: str, seconds: float) -> tuple[tuple[str, str], ...]:
+def _facts(
+    seed: int, keys: list[str] | None, time_name: str, refits: str, seconds: float
+) -> tuple[tuple[str, str], ...]:
     """What has to be known to make the report again."""
     arguments = [f"only={keys!r}"] if keys is not None else []
     arguments += [f'time="{time_name}"'] if time_name else []
@@ -287,6 +291,7 @@ def _facts(seed: int, keys: list[str] | None, time_name: str, seconds: float) ->
     return (
         ("Call", call),
         ("Seed", str(seed)),
+        *([("Refits", refits)] if refits else []),
         ("Date", date.today().isoformat()),
         ("Time taken", f"{seconds:.1f} seconds"),
         ("melogit", _version("melogit")),
