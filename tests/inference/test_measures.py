@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 
 import melogit as me
 from melogit.errors import ModelError
+from quiet import quietly
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,12 @@ def test_change_of_variance(data, fit):
     table = me.variance_change(before, fit)
     old, new = (m.params["HID:DID:var(Intercept)"] for m in (before, fit))
     assert table.loc["HID:DID", "proportional_change"] == pytest.approx((old - new) / old)
+    # The same sandwich by hand, from what users see.
+    parts = [(m.scores() @ m.cov_params().to_numpy()).to_numpy()[:, -1] for m in (before, fit)]
+    groups = len(parts[0])
+    moved = parts[0] * new / old**2 - parts[1] / old
+    by_hand = np.sqrt(groups / (groups - 1) * np.sum(moved**2))
+    assert table.loc["HID:DID", "std_err"] == pytest.approx(by_hand, rel=1e-9)
     fewer = me.melogit("remission ~ Age + (1 | HID/DID)", data.iloc[:2000])
     with pytest.raises(ModelError, match="fitted to different rows: 2,000 and 3,083"):
         me.variance_change(fewer, fit)
@@ -98,3 +106,41 @@ def test_grouped_counts_and_weights_change_nothing(data):
         np.testing.assert_allclose(other.cov_params(kind="robust"), rows.cov_params(kind="robust"), rtol=1e-6)
         np.testing.assert_allclose(other.confint("profile"), rows.confint("profile"), rtol=1e-4)
         np.testing.assert_allclose(other.quality().table, rows.quality().table, rtol=1e-3)
+
+
+def test_change_of_variance_where_nothing_is_known_of_its_error(data, tmp_path):
+    exam = me.load_dataset("exam").iloc[:1500]
+    models = [
+        quietly(me.melogit, f"correct ~ {fixed} + (1 | student) + (1 | question)", exam).result
+        for fixed in ("1", "hours")
+    ]
+    table = me.variance_change(*models)
+    assert table["std_err"].isna().all() and table["proportional_change"].notna().all()
+    one, two = (me.melogit(f"remission ~ {fixed} + (1 | DID)", data) for fixed in ("1", "Age"))
+    assert me.variance_change(one, two)["std_err"].notna().all()
+    two.save(tmp_path / "model.json")
+    assert me.variance_change(one, me.load(tmp_path / "model.json"))["std_err"].isna().all()
+
+
+@pytest.mark.slow
+def test_error_of_the_change_of_variance_is_that_of_resampled_groups():
+    """250 samples of whole groups: 14 percent for their Monte Carlo error (3 of them) and what 300 groups leave."""
+    rng = np.random.default_rng(5)
+    level = rng.normal(size=300)  # a predictor of groups, which explains half of their variance
+    rows = pd.DataFrame({"g": np.repeat(np.arange(300), 10)})
+    rows["x"] = level[rows.g]
+    eta = rows.x + rng.normal(size=300)[rows.g]
+    rows["y"] = (rng.random(3000) < 1 / (1 + np.exp(-eta))).astype(int)
+
+    def change(sample):
+        one, two = (quietly(me.melogit, f"y ~ {fixed} + (1 | g)", sample, intpoints=7).result for fixed in ("1", "x"))
+        return me.variance_change(one, two).iloc[0]
+
+    found = change(rows)
+    by_group = dict(tuple(rows.groupby("g")))
+    values = []
+    for _ in range(250):
+        drawn = rng.integers(0, 300, 300)
+        sample = pd.concat([by_group[g].assign(g=k) for k, g in enumerate(drawn)])
+        values.append(change(sample)["proportional_change"])
+    assert found["std_err"] == pytest.approx(np.std(values), rel=0.14)

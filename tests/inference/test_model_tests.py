@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 import melogit as me
-from melogit.errors import ModelError
+from melogit.errors import MelogitWarning, ModelError
 from melogit.inference.cone import cone_p, mixture_p, project
 from melogit.inference.nesting import compare_structure
 from quiet import quietly
@@ -148,7 +148,7 @@ def test_different_rows_are_refused(data, fits):
 
 def test_different_accuracy_is_refused(data, fits):
     rough = quietly(me.melogit, "remission ~ Age + CancerStage + (1 | DID)", data, method="laplace").result
-    with pytest.raises(ModelError, match=r"computed in different ways: laplace with 1 points against"):
+    with pytest.raises(ModelError, match=r"computed in different ways: the Laplace approximation against"):
         me.lrtest(rough, fits["nested"])
     same = quietly(me.melogit, "remission ~ Age + CancerStage + (1 | HID/DID)", data, method="laplace").result
     assert me.lrtest(rough, same).df == 1
@@ -311,3 +311,46 @@ def test_an_infinite_coefficient_cannot_be_tested():
     with pytest.raises(ModelError, match=r"coefficient of 'always' is infinite"):
         fit.nlcom("exp(always)")
     assert fit.test("x").df == 1
+
+
+def test_ctrl_c_in_the_parametric_bootstrap_gives_what_is_done(data, fits, monkeypatch):
+    from melogit.inference import model_test
+
+    whole = me.lrtest(fits["age"], fits["stage"], bootstrap=19, seed=4, workers=1)
+    real, calls = model_test._simulated_statistic, []
+
+    def pressed(*args):
+        calls.append(args[-1])
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(model_test, "_simulated_statistic", pressed)
+    stop = 19
+    with pytest.warns(MelogitWarning, match="Interrupted: the p-value rests on 19 of 500 samples"):
+        part = me.lrtest(fits["age"], fits["stage"], bootstrap=500, seed=4, workers=1)
+    assert part == whole
+    calls[:], stop = [], 18
+    with pytest.raises(KeyboardInterrupt):
+        me.lrtest(fits["age"], fits["stage"], bootstrap=500, seed=4, workers=1)
+
+
+def test_the_parametric_bootstrap_shows_how_far_it_is(fits, capsys):
+    me.lrtest(fits["age"], fits["stage"], bootstrap=19, workers=1, progress=True)
+    assert "19/19" in capsys.readouterr().err
+    me.lrtest(fits["age"], fits["stage"], bootstrap=19, workers=1)
+    assert capsys.readouterr().err == ""
+    for wrong in (18, True, 99.5, "many"):
+        with pytest.raises(ModelError, match="must be a whole number of samples, 19 or more"):
+            me.lrtest(fits["age"], fits["stage"], bootstrap=wrong)
+
+
+def test_crossed_and_nested_models_need_the_same_likelihood():
+    exam = me.load_dataset("exam").iloc[:1200]
+    crossed = quietly(me.melogit, "correct ~ hours + (1 | student) + (1 | question)", exam).result
+    nested = quietly(me.melogit, "correct ~ hours + (1 | student)", exam).result
+    with pytest.raises(ModelError, match=r"against the Laplace approximation.*the other model with method=.laplace."):
+        me.lrtest(nested, crossed)
+    laplace = quietly(me.melogit, "correct ~ hours + (1 | student)", exam, method="laplace").result
+    found = me.lrtest(laplace, crossed)
+    assert found.kind == "chibar2(01)" and found.stat == pytest.approx(2 * (crossed.llf - laplace.llf))

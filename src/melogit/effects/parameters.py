@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from melogit.design import GroupingFactor, RandomTerm
 from melogit.errors import ModelError
 from melogit.fit.types import Fit
+from melogit.inference.variance import covariance_basis
 from melogit.likelihood.covariance import CovarianceMap, covariance_map, lambdas
 
 FloatArray = NDArray[np.float64]
@@ -71,15 +72,7 @@ def parameters(fit: Fit) -> Parameters:
     p = fit.n_fixed
     layout = covariance_layout(fit)
     assert layout.names == fit.names[p:]
-    basis = [np.zeros((layout.m, q, q)) for q in layout.sizes]
-    for r, (term, i, j) in enumerate(layout.reported):
-        block = next(b for b in fit.terms[term].blocks if b.start <= i < b.start + b.size)
-        span = slice(block.start, block.start + block.size)
-        if block.structure in ("identity", "exchangeable") and block.size > 1:
-            unit = np.eye(block.size)
-            basis[term][r, span, span] = unit if i == j else 1.0 - unit
-        else:
-            basis[term][r, i, j] = basis[term][r, j, i] = 1.0
+    basis = covariance_basis(fit.terms, layout)
     cov = np.where(np.isfinite(fit.cov), fit.cov, 0.0)
     return Parameters(fit.params[:p], tuple(t.Sigma for t in fit.terms), tuple(basis), cov, fit.names)
 

@@ -12,7 +12,9 @@ from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.fit.types import Fit
 from melogit.inference.icc import LOGISTIC_VARIANCE
+from melogit.inference.variance import covariance_basis
 from melogit.inference.wald import log_interval
+from melogit.likelihood.covariance import covariance_map
 
 FloatArray = NDArray[np.float64]
 CONSTANT = "Intercept"
@@ -57,13 +59,15 @@ def median_odds_ratio(variance: FloatArray, std_err: FloatArray, level: float) -
 class IntervalOddsRatio:
     """The middle ``coverage`` of odds ratios between rows of two random groups that differ in a predictor.
 
-    ``opposed`` is the share of those odds ratios on the other side of 1 than the predictor's own.
+    ``opposed`` is the share of those odds ratios on the other side of 1 than the predictor's own. Each comes with its
+    derivatives in the predictor's effect and in the variance, (2,).
     """
 
     odds_ratio: float
     low: float
     high: float
     opposed: float
+    gradients: FloatArray  # (4, 2), in this order
 
 
 def interval_odds_ratio(effect: float, variance: float, coverage: float) -> IntervalOddsRatio:
@@ -82,9 +86,21 @@ def interval_odds_ratio(effect: float, variance: float, coverage: float) -> Inte
     if not 0 < coverage < 1:
         raise ModelError(f"coverage={coverage!r} must lie between 0 and 1; 0.8 is usual.")
     spread = np.sqrt(2 * variance)
-    half = float(ndtri(0.5 + coverage / 2)) * spread
-    opposed = float(ndtr(-abs(effect) / spread)) if spread > 0 else 0.0
-    return IntervalOddsRatio(float(np.exp(effect)), float(np.exp(effect - half)), float(np.exp(effect + half)), opposed)
+    z = float(ndtri(0.5 + coverage / 2))
+    middle, low, high = np.exp(effect + np.array([0.0, -z, z]) * spread)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bend = 1 / spread  # derivative of the spread in the variance
+        opposed = float(ndtr(-abs(effect) / spread)) if spread > 0 else 0.0
+        density = np.exp(-((effect / spread) ** 2) / 2) / np.sqrt(2 * np.pi)
+        gradients = np.array(
+            [
+                [middle, 0.0],
+                [low, -z * low * bend],
+                [high, z * high * bend],
+                [-np.sign(effect) * density / spread, density * abs(effect) / spread**2 * bend],
+            ]
+        )
+    return IntervalOddsRatio(float(middle), float(low), float(high), opposed, gradients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +117,15 @@ class Explained:
         pi^2 / 3.
     observation : float
         1 / (p (1 - p)), p the share of events: the variance of a row on the scale of the log odds by the delta method.
+    gradients : (1 + L, p + m)
+        Derivatives of ``fixed`` and of ``random`` in the parameters; predictors and p count as known.
     """
 
     fixed: float
     random: FloatArray
     residual: float
     observation: float
+    gradients: FloatArray
 
     @property
     def total(self) -> float:
@@ -135,12 +154,34 @@ def explained_variance(design: Design, fit: Fit) -> Explained:
         )
     weights = design.weights * design.trials
     count = float(weights.sum())
+    less = max(count - 1, 1.0)
     eta = design.X @ beta
-    centre = float(weights @ eta) / count
-    fixed = float(weights @ (eta - centre) ** 2) / max(count - 1, 1.0)
-    random = [
-        float(weights @ np.einsum("ij,jk,ik->i", data.Z, term.Sigma, data.Z)) / count
-        for data, term in zip(design.terms, fit.terms, strict=True)
-    ]
+    away = eta - float(weights @ eta) / count
+    fixed = float(weights @ away**2) / less
+    gradients = np.zeros((1 + len(fit.terms), len(fit.params)))
+    gradients[0, : fit.n_fixed] = 2 / less * (weights * away) @ design.X
+    basis = covariance_basis(fit.terms, covariance_map(design.terms))
+    random = []
+    for level, (data, term) in enumerate(zip(design.terms, fit.terms, strict=True)):
+        moments = (data.Z * weights[:, None]).T @ data.Z / count
+        random.append(float(np.sum(moments * term.Sigma)))
+        gradients[1 + level, fit.n_fixed :] = np.einsum("ij,rij->r", moments, basis[level])
     share = float(design.weights @ design.y) / count
-    return Explained(fixed, np.array(random), float(LOGISTIC_VARIANCE), 1 / (share * (1 - share)))
+    return Explained(fixed, np.array(random), float(LOGISTIC_VARIANCE), 1 / (share * (1 - share)), gradients)
+
+
+def explained_shares(parts: Explained) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    """R2 by every definition: names, values (k,), and derivatives (k, p + m) in the parameters."""
+    both = parts.fixed + float(parts.random.sum())
+    d_fixed, d_both = parts.gradients[0], parts.gradients.sum(axis=0)
+    latent, observed = both + parts.residual, both + parts.observation
+    shares = {  # name: numerator, denominator, and their derivatives
+        "marginal": (parts.fixed, latent, d_fixed, d_both),
+        "conditional": (both, latent, d_both, d_both),
+        "mckelvey_zavoina": (parts.fixed, parts.fixed + parts.residual, d_fixed, d_fixed),
+        "marginal_delta": (parts.fixed, observed, d_fixed, d_both),
+        "conditional_delta": (both, observed, d_both, d_both),
+    }
+    values = np.array([top / bottom for top, bottom, _, _ in shares.values()])
+    slopes = [(d_top - top / bottom * d_bottom) / bottom for top, bottom, d_top, d_bottom in shares.values()]
+    return tuple(shares), values, np.array(slopes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from scipy.special import chdtrc, expit
 
 from melogit import kernel
 from melogit.design import Design
-from melogit.errors import MelogitError, MelogitWarning, ModelError
+from melogit.errors import MelogitError, MelogitWarning, ModelError, warn
 from melogit.fit import Settings, fit_design
 from melogit.fit.integrate import Integrator, Placed, settle
 from melogit.fit.types import Fit, Status
@@ -30,6 +31,7 @@ FloatArray = NDArray[np.float64]
 
 # Standard deviation given to the new effects where the information at (almost) zero is wanted.
 NEAR_ZERO = 0.03
+FEWEST_SAMPLES = 19  # of a parametric bootstrap: its p-value can be 0.05
 # And where the fits of simulated responses begin.
 START_SD = 0.3
 Start = tuple[FloatArray, FloatArray]
@@ -252,12 +254,21 @@ def simulate_response(design: Design, fit: Fit, rng: np.random.Generator) -> Flo
 
 
 def parametric_bootstrap(
-    a: Fit, b: Fit, design_a: Design, design_b: Design, *, samples: int, seed: int = 0, workers: Workers
+    a: Fit,
+    b: Fit,
+    design_a: Design,
+    design_b: Design,
+    *,
+    samples: int,
+    seed: int = 0,
+    workers: Workers,
+    show: Callable[[int], None] | None = None,
 ) -> LikelihoodRatio:
     """P-value from refitting both models to responses simulated from the smaller one.
 
     ``(1 + number of simulated statistics at least as large) / (1 + samples that could be fitted)``. Sample r depends on
-    ``(seed, r)`` alone.
+    ``(seed, r)`` alone. ``show`` is called with the number of samples done. After Ctrl-C the p-value rests on those, if
+    they are ``FEWEST_SAMPLES`` or more, with a warning.
 
     References
     ----------
@@ -283,11 +294,21 @@ def parametric_bootstrap(
 
     def done(r: int, answer: Any) -> None:
         found[r] = np.nan if isinstance(answer, Lost) else answer
+        if show is not None:
+            show(len(found))
 
     with warnings.catch_warnings():  # filters belong to all threads together
         warnings.simplefilter("ignore", MelogitWarning)
-        run(partial(_simulated_statistic, first, second, a, b, starts, seed), range(1, samples + 1), workers, done)
-    values = np.array([found[r] for r in range(1, samples + 1)])
+        task = partial(_simulated_statistic, first, second, a, b, starts, seed)
+        try:
+            run(task, range(1, samples + 1), workers, done)
+        except KeyboardInterrupt:
+            if len(found) < FEWEST_SAMPLES:
+                raise
+    if len(found) < samples:
+        warn(f"Interrupted: the p-value rests on {len(found):,} of {samples:,} samples.", MelogitWarning)
+        samples = len(found)
+    values = np.array(list(found.values()))
     fitted = int(np.isfinite(values).sum())
     if fitted < 0.5 * samples:
         raise ModelError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from melogit.design import Block, Design
 from melogit.errors import ModelError
-from melogit.fit.types import Fit, TermFit
+from melogit.fit.types import Fit, Integration, TermFit
 
 FloatArray = NDArray[np.float64]
 
@@ -70,10 +70,32 @@ def check_comparable(a: Fit, b: Fit, design_a: Design | None, design_b: Design |
     alike = x.method == y.method and set(x.points) == set(y.points) and x.automatic == y.automatic
     if not (exact or alike):
         raise ModelError(
-            f"The log-likelihoods were computed in different ways: {x.method} with {_listed(x.points)} points against "
-            f"{y.method} with {_listed(y.points)}, and not both to the accuracy asked for. The difference would be "
-            'partly that of the methods. Fit both with intpoints="auto", or both with the same method and points.'
+            f"The log-likelihoods were computed in different ways: {_way(x)} against {_way(y)}, and not both to the "
+            f"accuracy asked for. The difference would be partly that of the methods. {_alike(a, b)}"
         )
+
+
+def _way(found: Integration) -> str:
+    """How a log-likelihood was computed, in a few words."""
+    if found.method == "laplace":
+        return "the Laplace approximation"
+    if found.method == "simulated":
+        return f"simulation with {found.draws} draws"
+    points = _listed(found.points)
+    return f"{found.method} with {points} {'point' if points == '1' else 'points'}"
+
+
+def _alike(a: Fit, b: Fit) -> str:
+    """What to do about log-likelihoods that were computed in different ways."""
+    if a.nested and b.nested:
+        return 'Fit both with intpoints="auto", or both with the same method and points.'
+    crossed = " and ".join(dict.fromkeys(f.wording.formula for f in (a, b) if not f.nested))
+    if a.nested == b.nested:
+        return 'Fit both with the same method: "laplace", or "simulated" for exact likelihoods.'
+    return (
+        f'The groups of {crossed} cross: fit the other model with method="laplace" too, or the crossed one with '
+        'method="simulated" (exact, as the other is with intpoints="auto").'
+    )
 
 
 def _listed(points: tuple[int, ...]) -> str:

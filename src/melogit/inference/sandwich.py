@@ -115,6 +115,41 @@ def sandwich(design: Design, fit: Fit, clusters: NDArray[np.int64] | None = None
     return Robust(cov, cov_theta, count, label)
 
 
+def shared_covariance(a: Fit, b: Fit, first: Design | None, second: Design | None) -> FloatArray | None:
+    """Joint covariance matrix of the parameters of two models of the same rows, (parameters of a, then of b).
+
+    From the influence of every cluster on both, a sandwich over the two models together; the clusters are the top-level
+    groups of the model whose groups hold those of the other. NaN for parameters at a boundary.
+
+    Returns
+    -------
+    matrix or None
+        None where there are no scores of independent clusters: without the data, with crossed groups, with infinite
+        coefficients, or where the top-level groups of neither model hold those of the other.
+    """
+    if first is None or second is None or not (first.nested and second.nested):
+        return None
+    if not (a.converged and b.converged):
+        return None
+    top = min((first.terms[0].factor, second.terms[0].factor), key=lambda factor: factor.n_levels)
+    clusters = top.codes.astype(np.int64)
+    try:
+        parts = [_influence(design, fit, clusters) for design, fit in ((first, a), (second, b))]
+    except ModelError:  # groups that cut through each other
+        return None
+    both = np.hstack(parts)
+    return len(both) / (len(both) - 1) * both.T @ both if len(both) > 1 else None
+
+
+def _influence(design: Design, fit: Fit, clusters: NDArray[np.int64]) -> FloatArray:
+    """How much every cluster moves the reported parameters, (G, p + m); NaN for those at a boundary."""
+    scores = _scores(design, fit, clusters, design.terms[0].factor.name)
+    free = np.isfinite(np.diag(fit.cov_theta))
+    moved = scores[:, free] @ fit.cov_theta[np.ix_(free, free)] @ _jacobian(design, fit)[:, free].T
+    moved[:, ~np.isfinite(np.diag(fit.cov))] = np.nan
+    return moved
+
+
 def _scores(design: Design, fit: Fit, clusters: NDArray[np.int64] | None, label: str) -> FloatArray:
     """Score of every cluster of nested groups, by default of every top-level group."""
     scores = scores_by_group(design, fit)

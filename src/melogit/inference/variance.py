@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.design import Block
+from melogit.fit.types import TermFit
 from melogit.inference.wald import atanh_interval, log_interval, normal_interval
+from melogit.likelihood.covariance import CovarianceMap
 
 FloatArray = NDArray[np.float64]
 
@@ -79,6 +81,20 @@ def parameter_roles(
             else:
                 roles.append(Role(label, None, pairs[label], ()))
     return roles
+
+
+def covariance_basis(terms: Sequence[TermFit], layout: CovarianceMap) -> list[FloatArray]:
+    """Derivative of each term's covariance matrix, which is linear in them, in all variance parameters: (m, q, q)."""
+    basis = [np.zeros((layout.m, q, q)) for q in layout.sizes]
+    for r, (term, i, j) in enumerate(layout.reported):
+        block = next(b for b in terms[term].blocks if b.start <= i < b.start + b.size)
+        span = slice(block.start, block.start + block.size)
+        if block.structure in ("identity", "exchangeable") and block.size > 1:
+            unit = np.eye(block.size)
+            basis[term][r, span, span] = unit if i == j else 1.0 - unit
+        else:
+            basis[term][r, i, j] = basis[term][r, j, i] = 1.0
+    return basis
 
 
 def _n_parameters(block: Block) -> int:

@@ -10,16 +10,23 @@ import pandas as pd
 
 from melogit.errors import ModelError
 from melogit.inference import LikelihoodRatio
-from melogit.inference.model_test import likelihood_ratio, parametric_bootstrap
+from melogit.inference.model_test import FEWEST_SAMPLES, likelihood_ratio, parametric_bootstrap
 from melogit.inference.nesting import check_comparable
 from melogit.parallel import read_workers
+from melogit.report.replicates import replicate_display
 from melogit.results.inferences import needs_data
 from melogit.results.measures import variance_change as change_of_variance
 from melogit.results.results import Results
 
 
 def lrtest(
-    a: Results, b: Results, *, bootstrap: int | None = None, seed: int = 0, workers: Any = None
+    a: Results,
+    b: Results,
+    *,
+    bootstrap: int | None = None,
+    seed: int = 0,
+    workers: Any = None,
+    progress: bool | None = None,
 ) -> LikelihoodRatio:
     """Likelihood-ratio test of a model against one that contains it (``stat, df, p, kind``), in either order.
 
@@ -39,6 +46,9 @@ def lrtest(
         Of either simulation.
     workers : int, str or Dask client, optional
         Who fits the samples: threads (by default one per core), ``"processes"``, or a Dask cluster.
+    progress : bool, optional
+        A bar with the time left on standard error; by default on a terminal after a second. Ctrl-C gives the p-value of
+        the samples that are done.
 
     Raises
     ------
@@ -58,14 +68,18 @@ def lrtest(
     _check(a, b)
     if bootstrap is None:
         return likelihood_ratio(_plain(a), _plain(b), a.design, b.design, seed=seed)
-    if isinstance(bootstrap, bool) or int(bootstrap) != bootstrap or bootstrap < 19:
+    whole = isinstance(bootstrap, int | float | np.number) and not isinstance(bootstrap, bool)
+    if not whole or bootstrap % 1 != 0 or bootstrap < FEWEST_SAMPLES:
         raise ModelError(
             f"bootstrap={bootstrap!r} must be a whole number of samples, 19 or more: with 19 the smallest p-value is "
             "0.05, with 999 it is 0.001."
         )
     first, second = (needs_data(model.design, "The parametric bootstrap") for model in (a, b))
     who = read_workers(workers)
-    return parametric_bootstrap(_plain(a), _plain(b), first, second, samples=int(bootstrap), seed=seed, workers=who)
+    with replicate_display(progress, int(bootstrap)) as show:
+        return parametric_bootstrap(
+            _plain(a), _plain(b), first, second, samples=int(bootstrap), seed=seed, workers=who, show=show
+        )
 
 
 def compare(*models: Results, names: Sequence[str] | None = None, seed: int = 0) -> pd.DataFrame:
@@ -117,10 +131,14 @@ def compare(*models: Results, names: Sequence[str] | None = None, seed: int = 0)
 
 
 def variance_change(before: Results, after: Results) -> pd.DataFrame:
-    """Proportional change of each intercept variance (``before, after, proportional_change``).
+    """Proportional change of each intercept variance (``before, after, proportional_change, std_err``).
 
     How much of the variation between groups the added predictors account for. Predictors that vary within groups
     also stretch the scale of a logistic model, so that the variance can grow and the change be negative.
+
+    The two variances come from the same rows and move together; the standard error is the delta method on their joint
+    covariance, a sandwich over the scores of the top-level groups in both models. Where there are no such scores
+    (crossed groups, a loaded model, a variance of 0) it is missing.
 
     Parameters
     ----------
@@ -134,11 +152,11 @@ def variance_change(before: Results, after: Results) -> pd.DataFrame:
     >>> one = me.melogit("remission ~ Age + (1 | DID)", data)
     >>> two = me.melogit("remission ~ Age + CancerStage + (1 | DID)", data)
     >>> list(me.variance_change(one, two).columns)
-    ['before', 'after', 'proportional_change']
+    ['before', 'after', 'proportional_change', 'std_err']
     """
     _check(before, after)
     check_comparable(before.fit, after.fit, before.design, after.design)
-    return change_of_variance(before.fit, after.fit)
+    return change_of_variance(_plain(before), _plain(after), (before.design, after.design))
 
 
 def _check(a: Any, b: Any) -> None:

@@ -256,6 +256,9 @@ class Questions:
     ) -> pd.DataFrame:
         """Interval odds ratio of a predictor that describes groups (``odds_ratio, ior_low, ior_high, opposed_share``).
 
+        Each is followed by its delta-method standard error (``ior_low_se``). They say how well the interval is known;
+        its width is how much groups differ.
+
         Parameters
         ----------
         term : str
@@ -269,15 +272,26 @@ class Questions:
         """
         return measures.interval_odds_ratios(self.fit, term, group, by, coverage)
 
-    def r2(self) -> pd.Series:
+    def r2(self, std_err: bool = False, level: float | None = None) -> pd.Series | pd.DataFrame:
         """Explained share of the latent variance: ``marginal`` (fixed effects) and ``conditional`` (random ones too).
 
         Nakagawa and Schielzeth's, with pi^2/3 for the residual and random slopes by Johnson's extension;
         ``mckelvey_zavoina`` leaves the random effects out of the total. ``marginal_delta`` and ``conditional_delta``
         have the observation-level variance 1 / (p (1 - p)) in place of pi^2/3, p the share of events in the data
         (Nakagawa, Johnson and Schielzeth 2017; R's MuMIn takes p from a model without predictors instead).
+
+        Parameters
+        ----------
+        std_err : bool
+            A table with standard errors (delta method; predictors and p count as known) and intervals on the logit
+            scale (``r2, std_err, ci_low, ci_high``).
+        level : float, optional
+            Confidence level of the intervals.
         """
-        return measures.r_squared(inferences.needs_data(self.design, "r2()"), self.fit)
+        design = inferences.needs_data(self.design, "r2()")
+        if std_err:
+            return measures.r_squared_table(design, self.fit, self._level(level))
+        return measures.r_squared(design, self.fit)
 
     def variance_partition(self) -> pd.DataFrame:
         """Latent variance by source (``variance, share``): fixed effects, each grouping factor, residual."""
