@@ -9,6 +9,7 @@ from expected_information import power_of_trial
 from scipy.special import expit, ndtr, ndtri
 
 import melogit as me
+from melogit.errors import MelogitWarning
 from melogit.simulation.power import Tally, between_within, find_clusters
 from melogit.simulation.trial import Trial, draw_trial, logit_at, share_at, variances_of
 from quiet import quietly
@@ -113,7 +114,7 @@ def test_the_search_ends_where_a_known_curve_has_the_power_and_its_range_is_hone
 
         def run(n, delta=delta):
             hits = rng.random(400) < ndtr(delta * np.sqrt(n) - z)
-            return Tally(np.where(hits, 0.01, 0.5), np.zeros(400), np.ones(400), ())
+            return Tally(np.where(hits, 0.01, 0.5), np.zeros(400), np.ones(400), (), tuple(range(1, 401)))
 
         found = find_clusters(run, exact * rng.choice([0.3, 1.0, 3.0]), 0.8, 0.05, least=4)
         held += found.low <= np.ceil(exact) <= found.high
@@ -122,7 +123,13 @@ def test_the_search_ends_where_a_known_curve_has_the_power_and_its_range_is_hone
     assert held >= 180 * 0.95 - 3 * np.sqrt(180 * 0.95 * 0.05)
     assert max(made) <= 9 and np.mean(made) < 4
     with pytest.raises(me.ModelError, match=r"A power of 0\.8 needs more than 20,000 clusters"):
-        find_clusters(lambda n: Tally(np.full(400, 0.5), np.zeros(400), np.ones(400), ()), 50, 0.8, 0.05, least=4)
+        find_clusters(
+            lambda n: Tally(np.full(99, 0.5), np.zeros(99), np.ones(99), (), tuple(range(1, 100))),
+            50,
+            0.8,
+            0.05,
+            least=4,
+        )
 
 
 def test_what_a_trial_draws():
@@ -291,3 +298,33 @@ def test_a_loaded_model_has_no_data_to_extend(pilot, tmp_path):
         me.power(me.load(tmp_path / "model.json"), term="Age")
     with pytest.raises(me.ModelError, match="fit= must be a fitted model, and this is a int"):
         me.power(20)
+
+
+def test_ctrl_c_keeps_the_replicates_that_are_done(monkeypatch):
+    from melogit.results import planning
+
+    plan = {"cluster_size": 8, "baseline": 0.3, "odds_ratio": 2, "icc": 0.05, "seed": 3, "workers": 1}
+    whole = me.power(clusters=[10, 12], reps=12, **plan)
+    real, calls = planning.try_once, []
+
+    def pressed(*args):
+        calls.append(1)
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(planning, "try_once", pressed)
+    stop = 42  # 30 of the first study, 12 of the second
+    with pytest.warns(MelogitWarning, match="after 2 of 2 studies, the last with 12 of 30 replicates"):
+        found = me.power(clusters=[10, 12], reps=30, **plan)
+    assert list(found.table["reps"]) == [30, 12]
+    second = found.replicates.query("study == 1").drop(columns="study").reset_index(drop=True)
+    expected = whole.replicates.query("study == 1").drop(columns="study").reset_index(drop=True)
+    pd.testing.assert_frame_equal(second, expected)
+    assert found.table.loc[1, "power"] == whole.table.loc[1, "power"]
+    calls[:], stop = [], 35  # 5 of the second study are of no use
+    with pytest.warns(MelogitWarning, match="Interrupted after 1 of 2 studies; the results are of what was done"):
+        assert len(me.power(clusters=[10, 12], reps=30, **plan).table) == 1
+    calls[:], stop = [], 5
+    with pytest.raises(KeyboardInterrupt):
+        me.power(clusters=[10, 12], reps=30, **plan)

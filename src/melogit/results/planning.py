@@ -35,6 +35,7 @@ from melogit.simulation.scenario import Scenario
 from melogit.simulation.study import Study, fitted_studies, planned_studies
 
 Values = Any  # a number, or a list of them
+FEWEST = 10  # replicates
 MANY_FAILED = 0.05
 
 
@@ -181,9 +182,10 @@ def _check(test: Any, alpha: Any, reps: Any, target: Any) -> None:
         raise ModelError(f"test={test!r} is not one of 'wald', 't', 'lr'.")
     if isinstance(alpha, bool | str) or not 0 < alpha < 1:
         raise ModelError(f"alpha={alpha!r} must lie between 0 and 1: the significance level, usually 0.05.")
-    if isinstance(reps, bool) or not isinstance(reps, int | np.integer) or reps < 10:
+    if isinstance(reps, bool) or not isinstance(reps, int | np.integer) or reps < FEWEST:
         raise ModelError(
-            f"reps={reps!r} must be a whole number, 10 or more: with 1,000 a power near 0.8 is known to within 0.025."
+            f"reps={reps!r} must be a whole number, {FEWEST} or more: with 1,000 a power near 0.8 is known to "
+            "within 0.025."
         )
     if target is not None and (isinstance(target, bool | str) or not alpha < target < 1):
         raise ModelError(f"target={target!r} must lie between alpha ({alpha:g}) and 1: the power wanted, such as 0.8.")
@@ -208,6 +210,7 @@ def _run(
 ) -> Power:
     rows: list[dict[str, Any]] = []
     kept: list[pd.DataFrame] = []
+    stopped = False
     try:
         for k, study in enumerate(studies):
             words = f"Study {k + 1} of {len(studies)}"
@@ -219,16 +222,27 @@ def _run(
             if asked.target is None:
                 n = study.clusters
                 found = SampleSize(n, n, n, {n: tried(n)})
+                stopped = len(found.tried[n].p) < asked.reps
             else:
                 found = find_clusters(
                     tried, study.first(asked.target, asked.alpha), asked.target, asked.alpha, study.least, asked.level
                 )
             rows.append(_row(study, found, asked))
             kept += [_replicates(k, clusters, one) for clusters, one in sorted(found.tried.items())]
+            if stopped:
+                break
     except KeyboardInterrupt:
         if not rows:
             raise
-        warn(f"Interrupted after {len(rows)} of {len(studies)} studies; the results are of these.", MelogitWarning)
+        stopped = True
+    if stopped:
+        last = int(kept[-1]["replicate"].size)
+        part = "" if last == asked.reps or asked.target is not None else f", the last with {last:,} of {asked.reps:,}"
+        warn(
+            f"Interrupted after {len(rows)} of {len(studies)} {'study' if len(studies) == 1 else 'studies'}"
+            f"{f'{part} replicates' if part else ''}; the results are of what was done.",
+            MelogitWarning,
+        )
     table = pd.DataFrame(rows)
     _warn_failed(table, kept)
     settled = (asked.test, asked.alpha, asked.level, asked.reps, asked.seed, asked.target)
@@ -236,7 +250,7 @@ def _run(
 
 
 def _tally(scenario: Scenario, asked: _Asked, after_each: Callable[[int], None]) -> Tally:
-    """Try one study out; failures are kept with their reasons."""
+    """Try one study out; failures are kept with their reasons. After Ctrl-C, what was done, if it is of use."""
     answers: dict[int, Tried] = {}
 
     def done(r: int, answer: Any) -> None:
@@ -247,8 +261,12 @@ def _tally(scenario: Scenario, asked: _Asked, after_each: Callable[[int], None])
     task = partial(try_once, scenario, asked.settings, asked.test, asked.seed)
     with warnings.catch_warnings():  # here, not in the task: filters belong to all threads together
         warnings.simplefilter("ignore", MelogitWarning)
-        run(task, range(1, asked.reps + 1), asked.workers, done)
-    return tally([answers[r] for r in range(1, asked.reps + 1)])
+        try:
+            run(task, range(1, asked.reps + 1), asked.workers, done)
+        except KeyboardInterrupt:
+            if asked.target is not None or len(answers) < FEWEST:
+                raise
+    return tally(answers)
 
 
 def _row(study: Study, found: SampleSize, asked: _Asked) -> dict[str, Any]:
@@ -280,7 +298,7 @@ def _row(study: Study, found: SampleSize, asked: _Asked) -> dict[str, Any]:
 
 def _replicates(study: int, clusters: int, one: Tally) -> pd.DataFrame:
     reasons = dict(one.failures)
-    number = np.arange(1, len(one.p) + 1)
+    number = np.array(one.replicates)
     return pd.DataFrame(
         {
             "study": study,

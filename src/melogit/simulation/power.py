@@ -45,13 +45,16 @@ class Tally:
     p, estimate, std_err : (replicates,)
         NaN where a replicate failed.
     failures : tuple of (replicate, reason)
-        Counted from 1. They count as not significant.
+        They count as not significant.
+    replicates : tuple of int
+        Their numbers, counted from 1.
     """
 
     p: FloatArray
     estimate: FloatArray
     std_err: FloatArray
     failures: tuple[tuple[int, str], ...]
+    replicates: tuple[int, ...]
 
     def significant(self, alpha: float) -> int:
         """Replicates whose p-value is below ``alpha``."""
@@ -122,11 +125,12 @@ def between_within(design: Design, column: int) -> int:
     return counts[kind + 1] - counts[kind] - int(np.sum(kinds == kind))
 
 
-def tally(replicates: list[Tried]) -> Tally:
-    """Put replicates together, in order."""
-    values = np.array([[one.p, one.estimate, one.std_err] for one in replicates], dtype=np.float64).T
-    failures = tuple((r, one.reason) for r, one in enumerate(replicates, 1) if one.reason)
-    return Tally(values[0], values[1], values[2], failures)
+def tally(answers: dict[int, Tried]) -> Tally:
+    """Put replicates together, in the order of their numbers."""
+    numbers = tuple(sorted(answers))
+    values = np.array([[answers[r].p, answers[r].estimate, answers[r].std_err] for r in numbers], dtype=np.float64).T
+    failures = tuple((r, answers[r].reason) for r in numbers if answers[r].reason)
+    return Tally(values[0], values[1], values[2], failures, numbers)
 
 
 def wilson(successes: int, count: int, level: float) -> tuple[float, float]:
