@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from melogit.design import Design, subset
 from melogit.effects.integrals import averaged
+from melogit.effects.parameters import check_defined, linear_predictor
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.fit import fit_design
 from melogit.fit.types import Fit
@@ -22,6 +23,8 @@ from melogit.inference.model_test import settings_of
 
 FloatArray = NDArray[np.float64]
 Holding = Literal["groups", "rows"]
+
+FAR = 700.0  # stands for an infinite linear predictor: its probability is 0 or 1, and random effects change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,9 @@ def in_sample(design: Design, fit: Fit) -> Predicted:
 def _probability(design: Design, fit: Fit, known: list[NDArray[np.bool_]], means: list[FloatArray]) -> FloatArray:
     """Probability (n,) given the effects that are known, averaged over those that are not."""
     beta = fit.params[: fit.n_fixed]
-    finite = np.isfinite(beta)
-    eta = design.offset + design.X[:, finite] @ beta[finite]
-    for column in np.flatnonzero(~finite):  # an infinite coefficient says nothing where its column is 0
-        far = design.X[:, column] != 0
-        eta[far] += np.where(design.X[far, column] * np.sign(beta[column]) > 0, 700.0, -700.0)
+    eta = linear_predictor(design.X, beta, design.offset)
+    check_defined(eta, beta, fit.names)
+    eta = np.clip(eta, -FAR, FAR)
     variance = np.zeros(design.n_rows)
     for data, term, seen, mean in zip(design.terms, fit.terms, known, means, strict=True):
         eta += np.where(seen, np.einsum("ij,ij->i", data.Z, mean), 0.0)

@@ -42,10 +42,11 @@ COPIES_DISTORT = (
     "and variances too large (see the bias)."
 )
 IGNORES_GROUPS = (
-    "resample=\"rows\" draws single rows as if they were independent and so breaks up the groups of '{group}': the "
+    'resample="rows" draws single rows as if they were independent and so breaks up the groups of {group}: the '
     "standard errors of whatever varies between groups, and of the variances, come out far too small, and the "
-    'estimates biased; resample="cluster" draws whole groups.'
+    "estimates biased; {instead}"
 )
+INSTEAD = {True: 'resample="cluster" draws whole groups.', False: 'resample="parametric" simulates from the fit.'}
 BELOW_TOP = (
     "Only {drawn} are drawn, and the groups of '{top}' stay as they are: whatever varies between them (their variance, "
     "their predictors, the constant) comes out more certain than it is. Draw whole groups of '{top}' by leaving group= "
@@ -163,7 +164,7 @@ class Resampling:
         results = cast("Results", self)
         if resample == "rows":
             design = needs_data(self.design, "bootstrap()")
-            warn(IGNORES_GROUPS.format(group=design.terms[-1].factor.name), DataWarning)
+            warn(IGNORES_GROUPS.format(group=_ignored(design, quote=True), instead=INSTEAD[design.nested]), DataWarning)
         asked = Request(
             reps, resample, group, seed, statistic, jackknife, level, workers, timeout, checkpoint, progress
         )
@@ -363,6 +364,12 @@ def _check_replicates(found: Replicates, reps: int, checkpoint: Any) -> None:
         )
 
 
+def _ignored(design: Design, quote: bool = False) -> str:
+    """The grouping factors that drawing rows breaks up: the lowest, or all that cross."""
+    names = [term.factor.name for term in design.terms]
+    return " and ".join(f"'{name}'" if quote else name for name in (names[-1:] if design.nested else names))
+
+
 def _described(drawing: Drawing, group: str | Sequence[str] | None) -> tuple[tuple[str, ...], str]:
     """What was drawn, and a sentence about it."""
     design, resample = drawing.design, drawing.resample
@@ -375,7 +382,7 @@ def _described(drawing: Drawing, group: str | Sequence[str] | None) -> tuple[tup
         each = " and ".join(f"{count(f.n_levels)} groups of {f.name}" for f in drawn)
         return tuple(f.name for f in drawn), f"Drawn by themselves: {each}.{COPIES_DISTORT}"
     if resample == "rows":
-        return (ROWS,), f"Single rows were drawn, ignoring the groups of {factors[-1].name}."
+        return (ROWS,), f"Single rows were drawn, ignoring the groups of {_ignored(design)}."
     if resample == "weights":
         return (), f"Random weights on {count(factors[0].n_levels)} clusters in {factors[0].name}."
     given = [group] if isinstance(group, str) else list(group or ())
