@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -127,8 +128,15 @@ def draw(plan: Plan, design: Design, rng: np.random.Generator) -> Design:
     codes = [leaf]
     for parent in parents[:0:-1]:
         codes.insert(0, parent[codes[0]])
-    numbers = [np.arange(1, len(parent) + 1).astype(str).astype(object) for parent in parents]
-    return taken(design, rows, weights, codes, numbers)
+    return taken(design, rows, weights, codes, [_numbers(len(parent)) for parent in parents])
+
+
+@lru_cache(maxsize=16)
+def _numbers(count: int) -> NDArray[np.object_]:
+    """Names of the copies: 1, 2, ..."""
+    names = np.arange(1, count + 1).astype(str).astype(object)
+    names.flags.writeable = False
+    return names
 
 
 def _children(parent: Int, count: int) -> Children:
@@ -139,12 +147,13 @@ def _children(parent: Int, count: int) -> Children:
 def _members(children: Children, copies: Int, rng: np.random.Generator | None) -> tuple[Int, Int]:
     """Members of each copy of a group: the copy's position, and which member; drawn where there is an rng."""
     size = np.diff(children.start)[copies]
+    begin = children.start[copies]
     parent = np.repeat(np.arange(len(copies)), size)
     if rng is None:
-        at = np.arange(len(parent)) - np.repeat(np.cumsum(size) - size, size)
+        at = np.arange(len(parent)) + np.repeat(begin - (np.cumsum(size) - size), size)
     else:
-        at = rng.integers(0, size[parent])
-    return parent, children.members[children.start[copies[parent]] + at]
+        at = begin[parent] + rng.integers(0, size[parent])
+    return parent, children.members[at]
 
 
 def _rows_within(
@@ -154,7 +163,7 @@ def _rows_within(
     children = plan.within[-1]
     if not plan.drawn[-1] or np.all(design.weights == 1):
         leaf, rows = _members(children, copies, rng if plan.drawn[-1] else None)
-        return leaf, rows, design.weights[rows]
+        return leaf, rows, _rows_of(design.weights, rows)
     ends = np.concatenate([[0], np.cumsum(design.weights[children.members])]).astype(np.int64)
     start, size = ends[children.start[copies]], ends[children.start[copies + 1]] - ends[children.start[copies]]
     leaf = np.repeat(np.arange(len(copies)), size)
@@ -185,18 +194,24 @@ def taken(
     """Take rows, with their groups numbered without gaps; without labels, groups keep their own."""
     terms = []
     for level, (term, code) in enumerate(zip(design.terms, codes, strict=True)):
-        present = np.bincount(code) > 0  # by counting: np.unique would sort all rows
-        seen, inner = np.flatnonzero(present), (np.cumsum(present) - 1)[code]
-        label = (term.factor.levels if labels is None else labels[level])[seen]
-        factor = GroupingFactor(term.factor.name, term.factor.columns, inner.astype(np.int32), label)
-        terms.append(RandomTerm(factor, term.Z[rows], term.names, term.blocks))
+        label = term.factor.levels if labels is None else labels[level]
+        present = np.bincount(code, minlength=len(label)) > 0  # by counting: np.unique would sort all rows
+        if not present.all():
+            code, label = (np.cumsum(present) - 1)[code], label[present]
+        factor = GroupingFactor(term.factor.name, term.factor.columns, code.astype(np.int32), label)
+        terms.append(RandomTerm(factor, _rows_of(term.Z, rows), term.names, term.blocks))
     return replace(
         design,
-        y=design.y[rows],
-        trials=design.trials[rows],
+        y=_rows_of(design.y, rows),
+        trials=_rows_of(design.trials, rows),
         weights=weights,
-        offset=design.offset[rows],
-        X=design.X[rows],
+        offset=_rows_of(design.offset, rows),
+        X=_rows_of(design.X, rows),
         terms=tuple(terms),
         row_labels=design.row_labels[rows] if len(design.row_labels) else design.row_labels,
     )
+
+
+def _rows_of(values: NDArray[np.float64], rows: Int) -> NDArray[np.float64]:
+    # Three times as fast as values[rows]; the mode would only matter for rows that do not exist.
+    return np.take(values, rows, axis=0, mode="clip")
