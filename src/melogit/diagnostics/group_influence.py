@@ -13,7 +13,7 @@ from melogit.diagnostics.influence import Influenced, deletions, influence, with
 from melogit.diagnostics.robust import Bounded, bounded_fit
 from melogit.diagnostics.simulated import compared
 from melogit.diagnostics.wording import data_column, listed
-from melogit.diagnostics.worlds import joint_p, simulated_p
+from melogit.diagnostics.worlds import departures, joint_p
 from melogit.errors import MelogitError
 from melogit.fit.types import Fit
 from melogit.inference.sandwich import sandwich
@@ -24,6 +24,8 @@ from melogit.report.checks_text import cell, p_text
 FloatArray = NDArray[np.float64]
 KEY, TITLE = "group_influence", "Influential groups"
 REFITTED = 5  # of every level, the most influential ones
+# Where factors cross: rows x groups (and what factoring the effects costs) up to which every group is left out by a refit.
+REFIT_ALL = 60_000_000
 MOVES = 1.0  # standard errors: a single group should not move an estimate by more
 REFERENCES = (
     "Cook, R. D. (1977). Detection of influential observation in linear regression. Technometrics 19, 15-18.",
@@ -42,9 +44,9 @@ class Judged:
     Attributes
     ----------
     p : float
-        Of the largest Cook's distances of the top level against worlds drawn from the fit; NaN where there are none.
-    p_each : (2,)
-        Of fixed effects and of variances.
+        Of the largest Cook's distances of the top level (of every factor, where factors cross) against worlds drawn from the fit; NaN where there are none.
+    first : int
+        The level whose groups stand out most.
     limit : float
         95 % of worlds have no larger Cook's distance of the fixed effects at the top level.
     turned : tuple of (label, parameter)
@@ -54,7 +56,7 @@ class Judged:
     """
 
     p: float
-    p_each: FloatArray
+    first: int
     limit: float
     turned: tuple[tuple[str, str], ...]
     far: tuple[tuple[int, str, str, float], ...]
@@ -63,15 +65,11 @@ class Judged:
 def check(context: Context) -> Check:
     """Leave out every group of every level."""
     needs_maximum(context.fit)
-    if not context.design.nested:
-        raise NotChecked(
-            "Groups of crossed factors are not left out here by formula. fit.influence(group, exact=True) refits the "
-            "model without each of them."
-        )
+    nested = context.design.nested
     deletions(context, rows=False)
-    levels = [influence(context, level, REFITTED) for level in range(len(context.design.terms))]
+    levels = [influence(context, level, _how_exact(context, level)) for level in range(len(context.design.terms))]
     judged = _judge(context, levels)
-    own = [entry for entry in judged.far if entry[0] > 0]
+    own = [entry for entry in judged.far if entry[0] > 0 and nested]
     strange = bool(judged.p < context.alpha)
     verdict = Verdict.FINE
     if strange or own:
@@ -84,7 +82,9 @@ def check(context: Context) -> Check:
             f"Largest Cook's distance of a group of {context.design.terms[0].factor.name}",
             float(np.nanmax(top.moved.cook_fixed)),
             p=float(judged.p) if np.isfinite(judged.p) else None,
-            note="fixed effects; p: that large in data drawn from this model, variances counted too",
+            note="fixed effects; p: that large in data drawn from this model, variances "
+            + ("" if nested else "and the other factors ")
+            + "counted too",
         )
     ]
     for level, found in enumerate(levels):
@@ -94,9 +94,7 @@ def check(context: Context) -> Check:
         key=KEY,
         title=TITLE,
         verdict=verdict,
-        tested="Every group of every level was left out in turn, by one Newton step from the score and information of "
-        f"the rest; without the {REFITTED} most influential ones of each level the model was fitted again. The largest "
-        "influence of a top-level group is compared with that in data drawn from this model.",
+        tested=_tested(context, levels),
         measures=tuple(measures),
         tables=(*(_table(context, found) for found in levels), _side_by_side(context, top, first, bounded)),
         meaning=_meaning(context, levels, judged),
@@ -107,17 +105,43 @@ def check(context: Context) -> Check:
     )
 
 
+def _how_exact(context: Context, level: int) -> bool | int:
+    """How many groups to refit without: where factors cross, all, if that takes seconds."""
+    design = context.design
+    sizes = sorted(term.factor.n_levels * len(term.names) for term in design.terms)
+    cost = (20 * design.n_rows + sum(sizes[:-1]) ** 3 / 10) * design.terms[level].factor.n_levels
+    return (not design.nested and cost <= REFIT_ALL) or REFITTED
+
+
+def _tested(context: Context, levels: list[Influenced]) -> str:
+    if context.design.nested:
+        return (
+            "Every group of every level was left out in turn, by one Newton step from the score and information of "
+            f"the rest; without the {REFITTED} most influential ones of each level the model was fitted again. The "
+            "largest influence of a top-level group is compared with that in data drawn from this model."
+        )
+    names = [context.design.terms[k].factor.name for k, found in enumerate(levels) if found.exact.all()]
+    how = f"The model was fitted again without each group of {listed(names)}. " if names else ""
+    if len(names) < len(levels):
+        rest = [term.factor.name for term in context.design.terms if term.factor.name not in names]
+        how += (
+            f"Groups of {listed(rest)} were left out by a rough first step from their share of the score, and the "
+            f"model was fitted again without the {REFITTED} that seem most influential. "
+        )
+    return f"{how}The largest influence of a group is compared with that in data drawn from this model."
+
+
 def _judge(context: Context, levels: list[Influenced]) -> Judged:
-    p, each, limit = np.nan, np.full(2, np.nan), np.nan
+    p, first, limit = np.nan, 0, np.nan
     try:
         found = compared(context)
     except (NotChecked, MelogitError):
         pass
     else:
         observed, drawn = found.observed["influence"], found.drawn["influence"]
-        p = joint_p(observed, drawn)
-        each = np.array([simulated_p(observed[k], drawn[:, k]) for k in range(2)])
-        limit = float(np.exp(np.nanquantile(drawn[:, 0], 0.95)))
+        p, first = joint_p(observed, drawn), int(np.argmax(departures(observed, drawn))) // 2
+        if context.design.nested:  # where factors cross, the worlds' statistic is a rougher one than the refits
+            limit = float(np.exp(np.nanquantile(drawn[:, 0], 0.95)))
     fixed = context.fit.n_fixed
     turned, far = [], []
     for level, units in enumerate(levels):
@@ -127,7 +151,7 @@ def _judge(context: Context, levels: list[Influenced]) -> Judged:
                 far.append((level, str(units.labels[k]), context.fit.names[j], float(values[j])))
         if units.refits is not None:
             turned += _turned(context.fit, units, fixed)
-    return Judged(p, each, limit, tuple(turned), tuple(far))
+    return Judged(p, first, limit, tuple(turned), tuple(far))
 
 
 def _turned(fit: Fit, units: Influenced, fixed: int) -> list[tuple[str, str]]:
@@ -162,15 +186,14 @@ def _bounded(context: Context) -> Bounded | None:
 
 def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
     names = [term.factor.name for term in context.design.terms]
-    top = levels[0]
-    first = str(top.labels[top.order[0]])
+    nested, first = context.design.nested, levels[judged.first]
     parts = []
     if judged.p < context.alpha:
         parts.append(
-            f"'{names[0]}' has groups with more influence than chance gives a group if the model is right "
-            f"({p_text(judged.p)}): the first is {first}."
+            f"'{names[judged.first]}' has groups with more influence than chance gives a group if the model is right "
+            f"({p_text(judged.p)}): the first is {first.labels[first.order[0]]}."
         )
-    elif any(entry[0] > 0 for entry in judged.far):
+    elif nested and any(entry[0] > 0 for entry in judged.far):
         level, label, name, value = next(entry for entry in judged.far if entry[0] > 0)
         parts.append(f"Group {label} of '{names[level]}' alone moves {name} by {abs(value):.1f} standard errors.")
     else:
@@ -180,7 +203,11 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
         level, label, name, value = max(fixed or judged.far, key=lambda entry: abs(entry[3]))
         parts.append(
             f"Leaving out {label} of '{names[level]}' moves {name} by {abs(value):.1f} standard errors"
-            + (", which groups of this size do by chance." if not judged.p < context.alpha and level == 0 else ".")
+            + (
+                ", which groups of this size do by chance."
+                if not judged.p < context.alpha and (level == 0 or not nested)
+                else "."
+            )
         )
     if judged.turned:
         label, name = judged.turned[0]
@@ -191,7 +218,7 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
 def _advice(context: Context, judged: Judged, verdict: Verdict) -> tuple[str, ...]:
     if verdict is Verdict.FINE:
         return ()
-    name = context.design.terms[0].factor.name
+    name = context.design.terms[judged.first].factor.name
     out = [
         f"Look at the data of the groups of '{name}' named here: errors of coding, another kind of patients or "
         "customers, another way of measuring.",

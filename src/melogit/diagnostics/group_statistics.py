@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from melogit.design import Design
 from melogit.diagnostics.worlds import World
-from melogit.inference.summit import cluster_scores
+from melogit.inference.summit import cluster_scores, crossed_scores
 
 FloatArray = NDArray[np.float64]
 SHAPE = ("straightness of the QQ plot", "skewness", "kurtosis", "largest effect", "spread by size", "effect by size")
@@ -155,9 +155,23 @@ def serial(world: World, order: NDArray[np.int64], follows: NDArray[np.bool_]) -
 
 
 def largest_influence(world: World) -> FloatArray:
-    """Logs of the largest Cook's distance of a top-level group, to first order: of fixed effects, and of variances."""
-    nested = world.summit.nested
-    score = np.linalg.solve(nested.to_user.T, cluster_scores(world.summit).T).T
+    """Logs of the largest Cook's distance of a group, to first order: of fixed effects, and of variances.
+
+    Of the top level; of every factor where factors cross, two numbers each.
+    """
+    return np.concatenate([_largest(world, score) for score in group_scores(world)])
+
+
+def group_scores(world: World) -> list[FloatArray]:
+    """Score of every group of the top level, or share of the score of every group of each crossed factor: (G, P)."""
+    if world.summit is None:
+        factors = [term.factor.codes.astype(np.int64) for term in world.design.terms]
+        return [crossed_scores(world.design, world.fit, codes) for codes in factors]
+    to_user = world.summit.nested.to_user
+    return [np.linalg.solve(to_user.T, cluster_scores(world.summit).T).T]
+
+
+def _largest(world: World, score: FloatArray) -> FloatArray:
     free = np.flatnonzero(np.isfinite(np.diag(world.fit.cov_theta)))
     cov = world.fit.cov_theta[np.ix_(free, free)]
     step = score[:, free] @ cov

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, gammaln
 
 from melogit.design import Design
-from melogit.diagnostics.context import Context, needs_maximum, row_name
+from melogit.diagnostics.context import Context, lighter, needs_maximum, row_name
+from melogit.diagnostics.crossed import delete_each_crossed
 from melogit.diagnostics.deletion import Deletions, Moved, Rows, delete_each, measured, moved, one_step
 from melogit.diagnostics.exact import Refits, codes_of, delete_exactly, fit_without
 from melogit.effects.residuals import residuals
@@ -84,7 +85,10 @@ def deletions(context: Context, *, rows: bool) -> Deletions:
     known = context.memory.get("deletions")
     if known is None or (rows and known.rows is None):
         needs_maximum(context.fit)
-        known = delete_each(context.design, context.fit, rows=rows, threads=context.threads)
+        if context.design.nested:
+            known = delete_each(context.design, context.fit, rows=rows, threads=context.threads)
+        else:
+            known = delete_each_crossed(context.design, lighter(context).base, rows=rows)
         context.memory["deletions"] = known
     return known
 
@@ -102,15 +106,14 @@ def influence(context: Context, level: int | None, exact: bool | int = False) ->
     Raises
     ------
     ModelError
-        The one-step formulas do not reach this model (crossed groups, many random effects), and not all units are
-        to be refitted.
+        The one-step formulas do not reach this model (many random effects), and not all units are to be refitted.
     """
     design, fit = context.design, context.fit
     N = design.n_rows if level is None else design.terms[level].factor.n_levels
     labels = unit_labels(design, level)
     all_exact = exact is True
     base, loglik, measures = None, None, None
-    if not all_exact or (design.nested and level is None):
+    if not all_exact or level is None:
         found = deletions(context, rows=level is None)
         deleted = found.rows.deleted if level is None and found.rows is not None else found.groups[level or 0]
         base = moved(fit, covariance_map(design.terms), one_step(fit, deleted))

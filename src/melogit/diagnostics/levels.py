@@ -24,6 +24,8 @@ def check(context: Context) -> Check:
     terms = context.design.terms
     if len(terms) < 2:
         raise NotChecked("The model has one level of groups, so there are no levels to be independent of each other.")
+    if not context.design.nested:
+        raise NotChecked("The grouping factors cross each other, so none lies within another.")
     found = compared(context)
     observed, drawn = found.observed["levels"], found.drawn["levels"]
     if not np.isfinite(observed).any():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, pdtrc
 
 from melogit.design import Design
-from melogit.diagnostics.context import Context, NotChecked, needs_maximum
+from melogit.diagnostics.context import Context, needs_maximum
 from melogit.diagnostics.deletion import Rows
 from melogit.diagnostics.influence import Influenced, deletions, influence
 from melogit.diagnostics.wording import listed
@@ -88,11 +88,6 @@ def _tail_of_counts(design: Design, rows: Rows) -> FloatArray:
 def check(context: Context) -> Check:
     """Leave out every row, and count surprising outcomes."""
     needs_maximum(context.fit)
-    if not context.design.nested:
-        raise NotChecked(
-            "Rows of models with crossed groups are not left out by formula. Fit the model without a row to see what "
-            "it does."
-        )
     rows = deletions(context, rows=True).rows
     assert rows is not None
     found = influence(context, None, REFITTED)
@@ -108,7 +103,9 @@ def check(context: Context) -> Check:
         key=KEY,
         title=TITLE,
         verdict=verdict,
-        tested="Every row was left out in turn, by one Newton step from the score and information of the rest; without "
+        tested="Every row was left out in turn, by one Newton step from the "
+        + ("" if context.design.nested else "(approximate) ")
+        + "score and information of the rest; without "
         f"the {REFITTED} most influential rows the model was fitted again. Outcomes with a probability below "
         f"{odd.limit:g} given all other rows are counted and compared with how many there should be.",
         measures=(

@@ -44,7 +44,7 @@ def _statistics(context: Context) -> dict[str, Statistic]:
     places = predictor_bins(context)
     if places:
         wanted["predictors"] = partial(fit_statistics.by_predictors, places=[(p, b) for _, p, b in places])
-    if len(context.design.terms) > 1:
+    if len(context.design.terms) > 1 and context.design.nested:
         wanted["levels"] = group_statistics.ties_between_levels
     if context.time is not None:
         order, follows = in_order(context)

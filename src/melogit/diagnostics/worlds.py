@@ -25,6 +25,7 @@ from melogit.diagnostics.context import (
     paths_per_row,
     refit_alike,
 )
+from melogit.effects.crossed import crossed_posterior
 from melogit.errors import MelogitError
 from melogit.fit.integrate import evaluate_on, place
 from melogit.fit.types import Fit
@@ -67,7 +68,7 @@ class World:
     design : Design
     fit : Fit
     summit : Summit
-        The likelihood at the estimates.
+        The likelihood at the estimates; None where factors cross.
     effects : per grouping factor
     eta, mu : (n,)
         Linear predictor with the posterior means of the effects, and its probability.
@@ -75,7 +76,7 @@ class World:
 
     design: Design
     fit: Fit
-    summit: Summit
+    summit: Summit | None
     effects: tuple[Effects, ...]
     eta: FloatArray
     mu: FloatArray
@@ -92,6 +93,10 @@ def look_at(design: Design, fit: Fit, *, threads: int | None = None) -> World:
     ModelError
         A fit without a finite maximum.
     """
+    if not design.nested:
+        levels = crossed_posterior(design, fit, slopes=False)
+        effects = [_effects(level.mean, level.covariance, level.Lambda) for level in levels]
+        return _world(design, fit, None, effects)
     summit = return_to(design, fit, threads=threads)
     nested = summit.nested
     grid = place(nested, summit.by, summit.x, summit.placed.nodes)
@@ -100,20 +105,21 @@ def look_at(design: Design, fit: Fit, *, threads: int | None = None) -> World:
         found = evaluate_on(nested, summit.by, summit.x, grid, information=False, moments=True).evaluation
     if found is None or found.means is None or found.covs is None:
         raise NotChecked("The posterior of the groups could not be computed again at the estimates.")
+    Lambda = lambdas(nested.covariance, fit.theta)
+    parts = zip(Lambda, nested.unit_of_code, found.means, found.covs, strict=True)
+    effects = [_effects(mean[units] @ L.T, L @ cov[units] @ L.T, L) for L, units, mean, cov in parts]
+    return _world(design, fit, summit, effects)
+
+
+def _effects(mean: FloatArray, covariance: FloatArray, L: FloatArray) -> Effects:
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    return Effects(mean, np.sqrt(np.maximum(variance, 0.0)), L @ L.T)
+
+
+def _world(design: Design, fit: Fit, summit: Summit | None, effects: list[Effects]) -> World:
     eta = design.offset + design.X @ fit.params[: fit.n_fixed]
-    effects = []
-    for term, L, units, mean, cov in zip(
-        design.terms,
-        lambdas(nested.covariance, fit.theta),
-        nested.unit_of_code,
-        found.means,
-        found.covs,
-        strict=True,
-    ):
-        b = mean[units] @ L.T
-        variance = np.einsum("ij,gjk,ik->gi", L, cov[units], L)
-        effects.append(Effects(b, np.sqrt(np.maximum(variance, 0.0)), L @ L.T))
-        eta = eta + np.einsum("ij,ij->i", term.Z, b[term.factor.codes])
+    for term, found in zip(design.terms, effects, strict=True):
+        eta = eta + np.einsum("ij,ij->i", term.Z, found.mean[term.factor.codes])
     return World(design, fit, summit, tuple(effects), eta, expit(eta))
 
 
@@ -125,8 +131,6 @@ def needs_worlds(context: Context) -> None:
     NotChecked
     """
     needs_maximum(context.fit)
-    if not context.design.nested:
-        raise NotChecked("This check is made for nested groups, and the groups of this model cross each other.")
     if np.any(context.design.weights != 1):
         raise NotChecked(
             "The check compares the data with data drawn from the model, and rows with frequency weights would be "
@@ -161,7 +165,12 @@ class Compared:
 
 def how_many(context: Context) -> int:
     """How many worlds a model of this size is compared with."""
-    cost = context.design.n_rows * paths_per_row(context.design, lighter(context).base)
+    design = context.design
+    if design.nested:
+        cost = design.n_rows * paths_per_row(design, lighter(context).base)
+    else:  # a dense matrix of all effects but those of the largest factor is factored again and again
+        sizes = sorted(term.factor.n_levels * len(term.names) for term in design.terms)
+        cost = 20 * design.n_rows + sum(sizes[:-1]) ** 3 / 10
     return next(count for most, count in WORLDS if cost <= most)
 
 
