@@ -8,6 +8,7 @@ from typing import NoReturn
 from melogit.api import METHODS
 from melogit.cli.power import add_power, workers
 from melogit.diagnostics.diagnose import all_checks
+from melogit.effects.margins import ELASTICITIES
 from melogit.errors import ModelError
 from melogit.inference.drawing import SCHEMES
 from melogit.inference.intervals import KINDS
@@ -71,6 +72,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"melogit {version}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     add_fit(commands)
+    add_margins(commands)
     add_bootstrap(commands)
     add_diagnose(commands)
     add_describe(commands)
@@ -186,6 +188,70 @@ def add_diagnose(commands: argparse._SubParsersAction) -> None:
     talk = output.add_mutually_exclusive_group()
     talk.add_argument("--log", action="store_true", help="show every iteration and every step (on standard error)")
     talk.add_argument("--quiet", action="store_true", help="no text and no progress; warnings and errors only")
+
+
+MARGINS_EXAMPLES = (
+    """examples:
+  melogit margins hospital "remission ~ Age + CancerStage + (1 | HID/DID)" --at "Age=40(10)70" CancerStage=levels
+  melogit margins hospital "remission ~ Age + CancerStage + (1 | DID)" --dydx Age CancerStage
+  melogit margins hospital "remission ~ CancerStage + (1 | DID)" --at CancerStage=levels --contrast pairwise
+  melogit margins hospital "remission ~ Age + (1 | DID)" --at Age=40,70 --effect --plot margins.png
+
+Several settings are combined with each other. A value is a number, a level, or mean, median, min, max, p25 ...; 1(1)10
+is 1, 2, ..., 10.
+"""
+    + EXIT_CODES
+)
+
+
+def add_margins(commands: argparse._SubParsersAction) -> None:
+    """Add ``melogit margins``."""
+    command = commands.add_parser(
+        "margins",
+        help="average predictions and effects of the population",
+        epilog=MARGINS_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_model(command)
+    asked = command.add_argument_group("margins")
+    asked.add_argument("--at", metavar="NAME=VALUES", nargs="+", action="extend", help="set predictors: Age=40,60")
+    for measure, what in zip(
+        ELASTICITIES,
+        ("average effects of these predictors (all: '*')", "elasticities", "semi-elasticities", "semi-elasticities"),
+        strict=True,
+    ):
+        asked.add_argument(f"--{measure}", metavar="NAME", nargs="+", help=what)
+    asked.add_argument("--over", metavar="NAME", nargs="+", help="averages within these groups")
+    asked.add_argument(
+        "--kind",
+        choices=("marginal", "fixed", "conditional"),
+        default="marginal",
+        help="averaged over the random effects (default), with random effects 0, or at the groups' own",
+    )
+    asked.add_argument("--atmeans", action="store_true", help="one prediction, all else at its mean")
+    asked.add_argument(
+        "--margin-points", type=int, metavar="N", help="Gauss-Hermite points of the average (7: Stata's digits)"
+    )
+    asked.add_argument("--contrast", choices=("pairwise", "reference", "adjacent"), help="differences of the margins")
+    asked.add_argument(
+        "--adjust",
+        choices=("none", "bonferroni", "sidak", "holm", "scheffe", "tukey"),
+        default="none",
+        help="p-values and intervals of --contrast for their number",
+    )
+    asked.add_argument(
+        "--effect",
+        action="store_true",
+        help="risk difference, ratio, odds ratio, number needed to treat: two margins",
+    )
+    output = command.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="the table as JSON; alone: to the screen")
+    output.add_argument("--csv", metavar="FILE", help="the table as a .csv file")
+    output.add_argument("--plot", metavar="FILE", help="a picture: a .png, .svg or .pdf file")
+    talk = output.add_mutually_exclusive_group()
+    talk.add_argument("--log", action="store_true", help="show every iteration (on standard error)")
+    talk.add_argument("--quiet", action="store_true", help="no table and no progress; warnings and errors only")
 
 
 BOOTSTRAP_EXAMPLES = (

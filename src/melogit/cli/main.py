@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from melogit import __version__
-from melogit.cli import bootstrap, commands, diagnose, power, stata
+from melogit.cli import bootstrap, commands, diagnose, margins, power, stata
 from melogit.cli.arguments import build_parser
 from melogit.cli.files import tell
 from melogit.errors import MelogitError, MelogitWarning
@@ -19,6 +19,7 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 COMMANDS = {
     "fit": commands.run_fit,
+    "margins": margins.run_margins,
     "bootstrap": bootstrap.run_bootstrap,
     "diagnose": diagnose.run_diagnose,
     "describe": commands.run_describe,
