@@ -90,7 +90,7 @@ def measure(args: argparse.Namespace, say: Console) -> dict[str, Any]:
         "machine": machine(load_at_start),
         "data": which,
         "rows": rows,
-        "bootstrap": ours.bootstrap(hospital_cases()[0], data),
+        "bootstrap": ours.bootstrap(hospital_cases()[0], data, args.bootstrap),
         "import_seconds": ours.import_times(),
         "memory": ours.peak_memory(max(args.growth)) if args.growth else None,
         "evaluation": ours.evaluation(),
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--growth", type=int, nargs="*", default=[10**4, 10**5, 10**6], metavar="ROWS")
     parser.add_argument("--crossed", type=int, nargs="*", default=[10**5, 10**6], metavar="ROWS")
+    parser.add_argument("--bootstrap", type=int, default=1000, metavar="REPS", help="replicates of M1")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that a peer may take per model")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "latest.json")
     args = parser.parse_args()

@@ -6,12 +6,31 @@ namespace {
 
 using ConstInts = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
 
-// Groups are shared out in portions that depend on the data alone, so sums do not depend on the number of threads.
+constexpr int64_t MANY_ROWS = 50000;  // below, threads cost more than they save
+
+// Groups, and effects of the rest, are shared out in portions that depend on the data alone, so sums do not depend on the number of threads.
 struct Crossed {
   CrossedData data{};
-  std::vector<int64_t> chunk;
+  std::vector<int64_t> chunk;           // groups
+  std::vector<int64_t> columns, stripe;  // effects of the rest: equally many, and equal areas of a triangle
+  std::vector<int64_t> met;
+  std::vector<Meeting> meeting;
   std::vector<nb::object> keep;
 };
+
+// By effect of the rest, the groups that it meets, in their order.
+void find_meetings(Crossed& problem) {
+  CrossedData& D = problem.data;
+  problem.met.assign(D.rest + 1, 0), problem.meeting.resize(D.start[D.groups]);
+  for (int64_t t = 0; t < D.start[D.groups]; ++t) ++problem.met[D.cols[t] + 1];
+  for (int64_t j = 0; j < D.rest; ++j) problem.met[j + 1] += problem.met[j];
+  std::vector<int64_t> next(problem.met.begin(), problem.met.end());
+  for (int64_t g = 0; g < D.groups; ++g)
+    for (int64_t t = D.start[g]; t < D.start[g + 1]; ++t)
+      problem.meeting[next[D.cols[t]]++] = {static_cast<int32_t>(g), static_cast<int32_t>(t - D.start[g])};
+  D.met = problem.met.data(), D.meeting = problem.meeting.data();
+  D.complete = D.start[D.groups] == D.groups * D.rest;
+}
 
 std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, bool binary, Longs first, int q, int r,
                                       int64_t rest, ConstInts column, Longs start, ConstInts cols, ConstInts local) {
@@ -26,18 +45,33 @@ std::unique_ptr<Crossed> make_crossed(ConstDoubles wy, ConstDoubles wt, bool bin
   D.wy = wy.data(), D.wt = wt.data(), D.binary = binary, D.column = column.data(), D.local = local.data();
   D.start = start.data(), D.cols = cols.data();
   require(static_cast<int64_t>(cols.size()) == D.start[D.groups], "cols");
-  for (int64_t g = 0; g < D.groups; ++g) D.most_columns = std::max(D.most_columns, D.start[g + 1] - D.start[g]);
+  require(D.groups <= INT32_MAX, "groups");
+  for (int64_t t = 0; t < D.start[D.groups]; ++t) require(D.cols[t] >= 0 && D.cols[t] < rest, "cols");
+  find_meetings(*out);
   const int64_t rows = std::max<int64_t>(2048, D.n / 64);
   out->chunk.push_back(0);
   for (int64_t g = 0; g < D.groups; ++g)
     if (D.first[g + 1] - D.first[out->chunk.back()] >= rows || g + 1 == D.groups) out->chunk.push_back(g + 1);
+  const int64_t stripes = D.n < MANY_ROWS || rest < 64 ? 1 : 32;
+  for (int64_t t = 0; t <= stripes; ++t) {
+    out->columns.push_back(rest * t / stripes);
+    out->stripe.push_back(std::lround(rest * std::sqrt(static_cast<double>(t) / stripes)));
+  }
   for (auto& object : {nb::cast(wy), nb::cast(wt), nb::cast(first), nb::cast(column), nb::cast(start), nb::cast(cols),
                        nb::cast(local)})
     out->keep.push_back(object);
   return out;
 }
 
-int threads_for(const CrossedData& D, int threads) { return D.n < 50000 ? 1 : threads; }
+int threads_for(const CrossedData& D, int threads) { return D.n < MANY_ROWS ? 1 : threads; }
+
+template <typename Work>
+int share(const std::vector<int64_t>& edges, int threads, Work work) {
+  return for_chunks(static_cast<int64_t>(edges.size()) - 1, threads, 0, [&](int64_t c, double*) {
+    work(edges[c], edges[c + 1]);
+    return static_cast<int>(OK);
+  });
+}
 
 // loglik: of the rows, less half the squared length of u. score: (groups * q + rest).
 int crossed_rows(Crossed& problem, ConstDoubles A, ConstDoubles eta0, ConstDoubles u0, ConstDoubles u1,
@@ -95,13 +129,11 @@ int crossed_factor(Crossed& problem, ConstDoubles A, Doubles weight, Doubles L, 
   });
   add_up(parts, 1, total);
   if (status != OK || D.rest == 0) return status;
-  const int64_t stripes = threads_for(D, threads) > 1 && D.rest >= 64 ? 16 : 1, N = D.rest;
-  // Rows of a triangle: stripes of about equal area.
-  auto edge = [&](int64_t t) { return static_cast<int64_t>(N * std::sqrt(static_cast<double>(t) / stripes)); };
-  return for_chunks(stripes, threads, 0, [&](int64_t t, double*) {
-    k->crossed_schur(D, S, edge(t), t + 1 == stripes ? N : edge(t + 1));
-    return static_cast<int>(OK);
+  const int made = share(problem.stripe, threads_for(D, threads), [&](int64_t j0, int64_t j1) {
+    k->crossed_schur(D, S, j0, j1);
   });
+  if (made == OK) k->crossed_rest(D, S);
+  return made;
 }
 
 void crossed_sweep(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Doubles x0, Doubles x1, bool forward,
@@ -115,19 +147,35 @@ void crossed_sweep(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Doubl
   else k->crossed_backward(D, S, x0.data(), x1.data());
 }
 
-int crossed_inverse(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, ConstDoubles P, Doubles h, Doubles v,
+// Copies rows j0..j1-1 of the lower triangle to the upper one, few at a time so that they stay in the cache.
+void mirror(double* P, int64_t N, int64_t j0, int64_t j1) {
+  for (int64_t end; j0 < j1; j0 = end) {
+    end = std::min(j0 + 16, j1);
+    for (int64_t l = 0; l < end; ++l)
+      for (int64_t j = std::max(j0, l + 1); j < end; ++j) P[l * N + j] = P[j * N + l];
+  }
+}
+
+int crossed_inverse(Crossed& problem, ConstDoubles A, Doubles L, Doubles T, Doubles P, Doubles h, Doubles v,
                     Doubles block, int threads, const std::string& isa) {
   const CrossedData& D = problem.data;
   const CrossedState S = factored(D, A, L, T);
-  require(static_cast<int64_t>(P.size()) == D.rest * D.rest, "P");
+  const int64_t N = D.rest;
+  check_size(P, N * N, "P");
   check_size(h, D.n * (D.q + D.r), "h"), check_size(v, D.n, "v"), check_size(block, D.groups * D.q * D.q, "block");
   const Kernels* k = chosen(isa);
   nb::gil_scoped_release release;
-  const int64_t chunks = static_cast<int64_t>(problem.chunk.size()) - 1;
-  return for_chunks(chunks, threads_for(D, threads), k->crossed_inverse_scratch(D), [&](int64_t c, double* scratch) {
-    k->crossed_inverse(D, S, P.data(), problem.chunk[c], problem.chunk[c + 1], h.data(), v.data(), block.data(),
-                       scratch);
-    return static_cast<int>(OK);
+  threads = threads_for(D, threads);
+  const std::unique_ptr<double[]> F(new double[std::max<int64_t>(T.size(), 1)]);
+  int made = share(problem.stripe, threads, [&](int64_t j0, int64_t j1) { mirror(P.data(), N, j0, j1); });
+  if (made == OK) {
+    made = share(problem.columns, threads, [&](int64_t j0, int64_t j1) {
+      k->crossed_products(D, S, P.data(), j0, j1, F.get());
+    });
+  }
+  if (made != OK) return made;
+  return share(problem.chunk, threads, [&](int64_t g0, int64_t g1) {
+    k->crossed_inverse(D, S, P.data(), F.get(), g0, g1, h.data(), v.data(), block.data());
   });
 }
 

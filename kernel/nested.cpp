@@ -48,9 +48,9 @@ const Kernels table = {MELOGIT_NAME(MELOGIT_ISA), evaluate_scratch, evaluate,
                        modes_scratch,             modes,            movement_scratch,
                        movement,                  fixed_scratch,    fixed_effects,
                        crossed_rows,              crossed_factor,   crossed_schur,
-                       crossed_forward,           crossed_backward, crossed_inverse_scratch,
-                       crossed_inverse,           given_scratch,    given,
-                       dense_factor,       dense_solve,
+                       crossed_rest,              crossed_forward,  crossed_backward,
+                       crossed_products,          crossed_inverse,  given_scratch,
+                       given,                     dense_factor,     dense_solve,
                        dense_invert,              logistic};
 
 }  // namespace MELOGIT_ISA

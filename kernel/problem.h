@@ -90,6 +90,10 @@ struct MovementArgs {
   double* cluster_score;      // (clusters, p + m), added to; or null
 };  // `sum` holds p + m
 
+struct Meeting {
+  int32_t group, place;  // where in the group's list the effect is
+};
+
 // Crossed factors: rows sorted by the group of the eliminated factor; every row also loads on `r` effects of the rest.
 struct CrossedData {
   int64_t n;
@@ -105,7 +109,9 @@ struct CrossedData {
   const int64_t* start;   // (groups + 1) into cols
   const int32_t* cols;    // which effects of the rest each group meets, ascending
   const int32_t* local;   // (n, r) position of `column` in the group's list
-  int64_t most_columns;   // longest such list
+  bool complete;          // every group meets every effect of the rest
+  const int64_t* met;     // (rest + 1) into meeting: by effect of the rest, the groups that it meets
+  const Meeting* meeting;
 };
 
 struct CrossedState {
@@ -145,15 +151,18 @@ struct Kernels {
   // Rows first..last-1 of the model without random effects; `sum` holds 1 + p + p^2.
   int64_t (*fixed_scratch)(const Data&);
   int (*fixed_effects)(const Data&, const double* eta0, int64_t first, int64_t last, double* sum, double* scratch);
-  // Crossed factors (crossed.h), for the groups first..last-1, or rows first..last-1 of S.
+  // Crossed factors (crossed.h), for the groups first..last-1; schur and products: the effects first..last-1 of the
+  // rest.
   int (*crossed_rows)(const CrossedData&, const CrossedState&, int64_t first, int64_t last, double* loglik);
   int (*crossed_factor)(const CrossedData&, const CrossedState&, int64_t first, int64_t last, double* logdet);
   void (*crossed_schur)(const CrossedData&, const CrossedState&, int64_t first, int64_t last);
+  void (*crossed_rest)(const CrossedData&, const CrossedState&);
   void (*crossed_forward)(const CrossedData&, const CrossedState&, double* x0, double* x1);
   void (*crossed_backward)(const CrossedData&, const CrossedState&, double* x0, const double* x1);
-  int64_t (*crossed_inverse_scratch)(const CrossedData&);
-  void (*crossed_inverse)(const CrossedData&, const CrossedState&, const double* P, int64_t first, int64_t last,
-                          double* h, double* v, double* block, double* scratch);
+  void (*crossed_products)(const CrossedData&, const CrossedState&, const double* P, int64_t first, int64_t last,
+                           double* F);
+  void (*crossed_inverse)(const CrossedData&, const CrossedState&, const double* P, double* F, int64_t first,
+                          int64_t last, double* h, double* v, double* block);
   int64_t (*given_scratch)(const CrossedData&, const GivenArgs&);
   int (*given)(const CrossedData&, const GivenArgs&, int64_t first, int64_t last, double* scratch);
   bool (*dense_factor)(double* A, int64_t n);

@@ -92,6 +92,77 @@ def test_integrals_at_extreme_linear_predictors(isa):
     assert np.isfinite(found.moments).all()
 
 
+def crossing(groups, others, effects, isa, complete, threads=1):
+    """Crossed factors, every pair of groups in one row (complete) or in about every other row; loadings at random."""
+    rng = np.random.default_rng(3)
+    g, h = np.divmod(rng.permutation(groups * others), others)
+    if not complete:  # all groups stay
+        keep = (rng.random(len(g)) < 0.5) | (g % others == h) | (h % groups == g)
+        g, h = g[keep], h[keep]
+    n = len(g)
+    Z = [np.column_stack([np.ones(n), rng.normal(size=(n, q - 1))]) for q in effects]
+    design = crossed_oracle.make_crossed(rng.integers(0, 2, n), np.ones((n, 1)), [g, h], Z)
+    crossed = arrange_crossed(design, threads=threads, isa=isa)
+    A = np.asarray(rng.normal(size=(n, sum(effects))), dtype=np.float64)
+    return crossed, A, np.asarray(rng.uniform(0.0, 1.0, n), dtype=np.float64)
+
+
+@pytest.mark.parametrize("isa", kernel.instruction_sets())
+@pytest.mark.parametrize("effects", [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize(("groups", "others"), [(9, 1), (5, 3), (19, 9), (68, 66)])
+@pytest.mark.parametrize("complete", [True, False])
+def test_elimination_and_inverse_against_one_dense_matrix(groups, others, effects, isa, complete):
+    crossed, A, weight = crossing(groups, others, effects, isa, complete)
+    problem, n = crossed.problem, crossed.problem.n_rows
+    eliminated = problem.groups * problem.q
+    own = np.column_stack(
+        [np.repeat(np.arange(problem.groups), np.diff(crossed.first)) * problem.q + k for k in range(problem.q)]
+    )
+    where = np.column_stack([own, eliminated + crossed.column])
+    full = np.zeros((n, eliminated + problem.rest))
+    np.put_along_axis(full, where, A, axis=1)
+    M = np.eye(eliminated + problem.rest) + (full * weight[:, None]).T @ full
+    first, ties = M[:eliminated, :eliminated], M[:eliminated, eliminated:]
+    factor = kernel.crossed_factor(problem, A, weight)
+    assert factor.ok
+    S = M[eliminated:, eliminated:] - ties.T @ np.linalg.solve(first, ties)
+    np.testing.assert_allclose(np.tril(factor.schur), np.tril(S), rtol=1e-11, atol=1e-11)
+    assert factor.logdet == pytest.approx(np.linalg.slogdet(first)[1], rel=1e-12)
+    assert kernel.factor_dense(factor.schur, isa)
+    h, v, block = kernel.crossed_inverse(problem, A, factor, kernel.invert_dense(factor.schur, isa))
+    inverse = np.linalg.inv(M)
+    solved = full @ inverse
+    np.testing.assert_allclose(h, np.take_along_axis(solved, where, axis=1), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(v, (solved * full).sum(axis=1), rtol=1e-10)
+    blocks = inverse[:eliminated, :eliminated].reshape(problem.groups, problem.q, problem.groups, problem.q)
+    np.testing.assert_allclose(block, np.einsum("gkgl->gkl", blocks), rtol=1e-10, atol=1e-12)
+    b = np.random.default_rng(4).normal(size=len(M))
+    x0, x1 = b[:eliminated].reshape(problem.groups, problem.q).copy(), b[eliminated:].copy()
+    kernel.crossed_sweep(problem, A, factor, x0, x1, forward=True)
+    x1 = kernel.solve_dense(factor.schur, x1, isa)
+    kernel.crossed_sweep(problem, A, factor, x0, x1, forward=False)
+    np.testing.assert_allclose(np.concatenate([x0.ravel(), x1]), inverse @ b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_threads_change_no_bit_of_the_elimination(complete):
+    found = []
+    for threads in (1, 2, 5):
+        crossed, A, weight = crossing(1100, 100, (1, 1), "", complete, threads)
+        problem = crossed.problem
+        assert problem.n_rows > 50_000  # fewer rows are one thread's work
+        u0, u1 = np.ones((problem.groups, 1)), np.full(problem.rest, 0.5)
+        rows = kernel.crossed_rows(problem, A, np.zeros(problem.n_rows), u0, u1)
+        factor = kernel.crossed_factor(problem, A, weight)
+        low = np.tril(factor.schur)
+        inverse = kernel.crossed_inverse(problem, A, factor, low.copy())
+        sums = np.array([rows.loglik, factor.logdet])
+        found.append([sums, rows.weight, rows.score0, rows.score1, factor.L, factor.T, low, *inverse])
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_change_no_bit(threads):
     rule = gauss_hermite(5, 1)

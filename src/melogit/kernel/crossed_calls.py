@@ -160,7 +160,12 @@ def crossed_sweep(
 def crossed_inverse(
     problem: CrossedProblem, A: FloatArray, factor: Factor, P: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """What the likelihood's derivatives need of the inverse curvature. ``P`` (N, N), lower triangle: of ``schur``.
+    """What the likelihood's derivatives need of the inverse curvature.
+
+    Parameters
+    ----------
+    P : (N, N)
+        Inverse of the rest's part, lower triangle; the upper one is filled in.
 
     Returns
     -------
@@ -174,7 +179,10 @@ def crossed_inverse(
     n = problem.n_rows
     h, v = np.empty((n, problem.q + problem.r)), np.empty(n)
     block = np.empty((problem.groups, problem.q, problem.q))
-    _kernel.crossed_inverse(problem.handle, A, factor.L, factor.T, P, h, v, block, problem.threads, problem.isa)
+    status = _kernel.crossed_inverse(
+        problem.handle, A, factor.L, factor.T, P, h, v, block, problem.threads, problem.isa
+    )
+    check_memory(status)
     return h, v, block
 
 
