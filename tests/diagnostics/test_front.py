@@ -151,3 +151,43 @@ def test_the_verdict_has_about_ten_lines_however_much_is_wrong():
 def test_numbers_and_sentences():
     assert [cell(v) for v in (3083, 0.5, -0.00001, 1e9, True)] == ["3,083", "0.5", "-1e-05", "1e+09", "True"]
     assert first_sentence("The p of 0.05 is low (see 1.2). Next.") == "The p of 0.05 is low (see 1.2)."
+
+
+def test_a_report_for_a_folder_that_is_not_there_names_it(checks, tmp_path):
+    for write in (checks.to_html, checks.to_markdown):
+        with pytest.raises(me.DataError, match=r"there is no folder '.*nowhere'\. Make it first"):
+            write(tmp_path / "nowhere" / "report.html")
+        with pytest.raises(me.DataError, match=r"which is a folder\. Give the name of a file"):
+            write(tmp_path)
+
+
+def test_four_groups_of_five_rows_are_answered_in_words(recwarn):
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(list("abcd"), 5), "x": rng.normal(size=20)})
+    data["y"] = (rng.random(20) < 1 / (1 + np.exp(-np.repeat([2.0, -2.0, 1.0, -1.0], 5)))).astype(int)
+    for check in me.melogit("y ~ x + (1 | g)", data).diagnose():
+        assert "could not be made" not in check.meaning and "Singular" not in check.meaning, check.key
+
+
+def test_a_matrix_that_cannot_be_inverted_is_told_in_words():
+    def fails(context):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    check = diagnose.run_one(None, "x", "X", fails)  # pyright: ignore[reportArgumentType]
+    assert check.verdict is Verdict.SKIPPED
+    assert check.meaning.startswith("The data tell too little") and "Singular" not in check.meaning
+
+
+def test_costly_models_are_refitted_with_few_points_and_say_so(monkeypatch, data):
+    from melogit.diagnostics import context as room
+
+    fit = me.melogit(FORMULA, data, intpoints=31)
+    full = fit.diagnose(only=["linearity", "group_influence"])
+    monkeypatch.setattr(room, "COSTLY", 100)
+    light = fit.diagnose(only=["linearity", "group_influence"])
+    assert not any(name == "Refits" for name, _ in full.report.facts)
+    said = dict(light.report.facts)["Refits"]
+    assert "with 7 integration points per random effect, in place of" in said and "standard errors at most" in said
+    for key in ("linearity", "group_influence"):
+        a, b = (found[key].measures for found in (full, light))
+        assert [m.value for m in a] == pytest.approx([m.value for m in b], rel=0.02, abs=0.02)

@@ -103,8 +103,9 @@ def compare_level(context: Context, level: int) -> Compared:
     spare = design.terms[level].factor.n_levels - len(columns) - constant
     if spare < SPARE_GROUPS:
         raise NotChecked(
-            f"'{name}' has {design.terms[level].factor.n_levels} groups, too few for the means of {len(columns)} "
-            "predictors."
+            f"'{name}' has {design.terms[level].factor.n_levels} groups, too few to add the means of "
+            f"{len(columns)} predictor{'s' if len(columns) > 1 else ''} (at least {SPARE_GROUPS} groups must "
+            "be left over)."
         )
     means = {f"mean of {design.x_names[j]} by {name}": group_means(design, level, design.X[:, j]) for j in columns}
     found = refit(context, with_columns(design, means))
@@ -153,7 +154,7 @@ def check(context: Context) -> Check:
         "(Mundlak's test, by likelihood ratio; F with the groups left over, so that few groups do not raise false "
         "alarms).",
         measures=tuple(
-            Measure(f"LR chi2, means by {name}", f.stat, f.df, f.p) for name, f in zip(names, found, strict=True)
+            Measure(f"Group means of {name}, LR chi2", f.stat, f.df, f.p) for name, f in zip(names, found, strict=True)
         ),
         tables=tuple(_table(name, lines) for name, lines in zip(names, rows, strict=True)),
         meaning=_meaning(context, found[worst], corrected[worst], rows[worst], names, verdict),

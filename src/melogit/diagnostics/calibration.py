@@ -58,7 +58,7 @@ def check(context: Context) -> Check:
         "models, whose fitted probabilities follow the outcomes: the distribution is that in "
         f"{found.worlds} data sets drawn from this model and fitted again.",
         measures=(
-            Measure("Calibration statistic, simulated p", stat, p=p),
+            Measure("Observed against fitted in ten bins, chi2-like sum", stat, p=p),
             Measure(
                 "Hosmer-Lemeshow chi2",
                 plain,

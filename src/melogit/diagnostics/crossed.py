@@ -38,8 +38,8 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 class _Seen:
     """Every row's linear predictor at one parameter vector, (n,) each, in the order of the design.
 
-    ``mean`` and ``variance`` are those given all rows, ``centre`` and ``width`` those given all other rows; ``loglik`` is
-    the log probability of the row given these, ``groups`` that of every group of every factor.
+    ``mean`` and ``variance`` are those given all rows, ``centre`` and ``width`` those given all other rows; ``loglik``
+    is the log probability of the row given these, ``groups`` that of every group of every factor.
     """
 
     mean: FloatArray

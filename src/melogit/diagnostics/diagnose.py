@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+import numpy as np
+
 from melogit.diagnostics import (
     between_within,
     calibration,
@@ -29,6 +31,11 @@ from melogit.diagnostics.context import Context, NotChecked
 from melogit.errors import MelogitError, MelogitWarning, ModelError
 from melogit.report.checks import Check, Verdict
 
+UNDETERMINED = (
+    "The data tell too little about some parameters of this model (their covariance matrix cannot be inverted), and "
+    "the check cannot be computed without it. See the checks 'design' and 'separation': there may be too few groups, "
+    "or too few events, for so many parameters."
+)
 CheckFunction = Callable[[Context], Check]
 
 
@@ -102,6 +109,8 @@ def run_one(context: Context, key: str, title: str, function: CheckFunction) -> 
             check = function(context)
         except NotChecked as why:
             check = skipped(key, title, str(why))
+        except np.linalg.LinAlgError:
+            check = skipped(key, title, UNDETERMINED)
         except (MelogitError, ArithmeticError, MemoryError, ValueError, IndexError) as error:
             text = str(error) or type(error).__name__
             check = skipped(key, title, f"This check could not be made: {text}")

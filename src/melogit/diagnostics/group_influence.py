@@ -24,7 +24,7 @@ from melogit.report.checks_text import cell, p_text
 FloatArray = NDArray[np.float64]
 KEY, TITLE = "group_influence", "Influential groups"
 REFITTED = 5  # of every level, the most influential ones
-# Where factors cross: rows x groups (and what factoring the effects costs) up to which every group is left out by a refit.
+# Where factors cross: rows x groups (and the cost of factoring the effects) up to which each group is refitted without.
 REFIT_ALL = 60_000_000
 MOVES = 1.0  # standard errors: a single group should not move an estimate by more
 REFERENCES = (
@@ -44,7 +44,8 @@ class Judged:
     Attributes
     ----------
     p : float
-        Of the largest Cook's distances of the top level (of every factor, where factors cross) against worlds drawn from the fit; NaN where there are none.
+        Of the largest Cook's distances of the top level (of every factor, where factors cross) against worlds
+        drawn from the fit; NaN where there are none.
     first : int
         The level whose groups stand out most.
     limit : float
@@ -197,17 +198,14 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
         level, label, name, value = next(entry for entry in judged.far if entry[0] > 0)
         parts.append(f"Group {label} of '{names[level]}' alone moves {name} by {abs(value):.1f} standard errors.")
     else:
-        parts.append(f"No group of {listed(names)} makes the result alone.")
+        parts.append(f"No group of {listed(names)} has more influence than chance gives one.")
+    by_chance = not judged.p < context.alpha
     fixed = [entry for entry in judged.far if entry[2] in context.fit.names[: context.fit.n_fixed]]
     if judged.far and not (len(parts) == 1 and "alone moves" in parts[0]):
         level, label, name, value = max(fixed or judged.far, key=lambda entry: abs(entry[3]))
         parts.append(
             f"Leaving out {label} of '{names[level]}' moves {name} by {abs(value):.1f} standard errors"
-            + (
-                ", which groups of this size do by chance."
-                if not judged.p < context.alpha and (level == 0 or not nested)
-                else "."
-            )
+            + (", which groups of this size do by chance." if by_chance and (level == 0 or not nested) else ".")
         )
     if judged.turned:
         label, name = judged.turned[0]

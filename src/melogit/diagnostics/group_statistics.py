@@ -168,7 +168,7 @@ def group_scores(world: World) -> list[FloatArray]:
         factors = [term.factor.codes.astype(np.int64) for term in world.design.terms]
         return [crossed_scores(world.design, world.fit, codes) for codes in factors]
     to_user = world.summit.nested.to_user
-    return [np.linalg.solve(to_user.T, cluster_scores(world.summit).T).T]
+    return [np.asarray(np.linalg.solve(to_user.T, cluster_scores(world.summit).T).T, dtype=np.float64)]
 
 
 def _largest(world: World, score: FloatArray) -> FloatArray:
@@ -182,6 +182,11 @@ def _largest(world: World, score: FloatArray) -> FloatArray:
             out.append(np.nan)
             continue
         part = step[:, block]
-        distance = np.einsum("gi,gi->g", part, np.linalg.solve(cov[np.ix_(block, block)], part.T).T) / len(block)
+        try:
+            scaled = np.linalg.solve(cov[np.ix_(block, block)], part.T).T
+        except np.linalg.LinAlgError:  # a variance next to 0, about which there is no information
+            out.append(np.nan)
+            continue
+        distance = np.einsum("gi,gi->g", part, scaled) / len(block)
         out.append(np.log(max(float(distance.max()), 1e-300)))
     return np.array(out)

@@ -54,7 +54,7 @@ def check(context: Context) -> Check:
         "below "
         f"within each group, and how many there are, compared with those in {found.worlds} data sets drawn from this "
         "model and fitted again.",
-        measures=(Measure("Strongest tie, joint test", float(observed[first]), p=p),),
+        measures=(Measure("Strongest tie between levels (rank correlation)", float(observed[first]), p=p),),
         tables=(
             CheckTable("Ties between the levels", ("between", "rank correlation", "usual in this model", "p"), rows),
         ),

@@ -178,7 +178,7 @@ def _measures(ranked: Sequence[Curve], smallest: dict[int, float]) -> tuple[Meas
             if e is not None:
                 out.append(Measure(f"{c.label}: {what} LR chi2", e.lr, e.df, e.p))
     worst = ranked[0]
-    return (Measure(f"smallest adjusted p ({worst.label})", smallest[id(worst)]), *out)
+    return (Measure(f"smallest p-value, adjusted ({worst.label})", smallest[id(worst)]), *out)
 
 
 def _table(curves: Sequence[Curve], smallest: dict[int, float]) -> CheckTable:

@@ -63,7 +63,9 @@ def check(context: Context) -> Check:
         "normality would be wrong: estimates of single groups are pulled towards 0, small groups more than large "
         "ones.)",
         measures=(
-            Measure("Smallest of all comparisons, joint test", float(np.nanmin(each)), p=p),
+            Measure(
+                f"Comparisons that stand out, of {np.isfinite(each).sum()}", int(np.sum(each < context.alpha)), p=p
+            ),
             *(
                 Measure(
                     f"{name}, {SHAPE[k]}", _shown(observed.reshape(len(names), -1)[position], k), p=each[position, k]

@@ -97,7 +97,11 @@ def check(context: Context) -> Check:
         "model is right. Their uniformity, dispersion and outliers, and their mean along every predictor, are compared "
         f"with those in {found.worlds} data sets drawn from this model and fitted again.",
         measures=(
-            Measure("Strongest departure, joint test", float(np.nanmin(each)), p=p),
+            Measure(
+                f"Comparisons that stand out, of {np.isfinite(each).sum()}",
+                int(np.sum(np.array(each) < context.alpha)),
+                p=p,
+            ),
             *(
                 Measure(f"{test}, {kind}", residuals[kind].tests[k].statistic, p=each[3 * i + k])
                 for i, kind in enumerate(KINDS)

@@ -58,7 +58,13 @@ def check(context: Context) -> Check:
         tested="Whether rows of a group resemble each other (likelihood-ratio test against plain logistic regression, "
         "intraclass correlation), whether groups have several rows, and whether the response had only two values.",
         measures=(
-            Measure("LR chi2", test.stat, test.df, test.p, f"against plain logistic regression, {test.kind}"),
+            Measure(
+                "Test of the random effects, LR chi2",
+                test.stat,
+                test.df,
+                test.p,
+                f"against plain logistic regression, {test.kind}",
+            ),
             Measure("intraclass correlation", icc),
         ),
         tables=(CheckTable("Groups", ("group", "groups", "rows per group", "share of variance"), rows),),

@@ -125,9 +125,9 @@ def _by_draws(found: Integration) -> tuple[Verdict, str]:
     sure = shift - 2 * noise
     verdict = Verdict.PROBLEM if sure > SHIFT_PROBLEM else Verdict.LOOK if sure > SHIFT_LOOK else Verdict.FINE
     return verdict, (
-        f"Groups cross, so the integral was taken by the Laplace approximation. By {found.draws:,} draws, an estimate "
-        f"would move by {brief(shift)} of its standard error (Monte Carlo error {brief(noise)}) if the likelihood were "
-        f"exact, and the log-likelihood by {brief(found.loglik_error)}."
+        "The integral was taken by the Laplace approximation, because groups cross: with the exact likelihood an "
+        f"estimate would move by about {brief(shift)} of its standard error (by {found.draws:,} random draws, whose "
+        f"own error is {brief(noise)}), and the log-likelihood by {brief(found.loglik_error)}."
     )
 
 
@@ -174,9 +174,12 @@ def check_integration(context: Context) -> Check:
         key="integration",
         title="Accuracy of the integral",
         verdict=verdict,
-        tested="How far estimates and log-likelihood move when the random effects are integrated out with about twice "
-        "as many points.",
-        measures=(Measure("largest shift of an estimate in SE", shift), Measure("change of log-likelihood", change)),
+        tested="How far estimates and log-likelihood move when the random effects are integrated out "
+        + ("with about twice as many points." if not found.draws else "by random draws, without an approximation."),
+        measures=(
+            Measure("largest move of an estimate, in standard errors", shift),
+            Measure("change of log-likelihood", change),
+        ),
         tables=(CheckTable("Certificate", columns, rows),),
         meaning=meaning,
         advice=advice,

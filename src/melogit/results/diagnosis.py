@@ -124,6 +124,8 @@ class Diagnosis:
         ------
         ModelError
             matplotlib, which draws its pictures, is not installed.
+        DataError
+            The folder does not exist, or the file cannot be written.
         """
         from melogit.plots.checks import as_svg
         from melogit.report.page import build_page
@@ -131,7 +133,13 @@ class Diagnosis:
         _write(path, build_page(self.report, draw=as_svg))
 
     def to_markdown(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as Markdown, the pictures described in words."""
+        """Write the report as Markdown, the pictures described in words.
+
+        Raises
+        ------
+        DataError
+            The folder does not exist, or the file cannot be written.
+        """
         from melogit.report.markdown import build_markdown
 
         _write(path, build_markdown(self.report))
@@ -146,7 +154,24 @@ class Diagnosis:
 
 
 def _write(path: str | os.PathLike[str], text: str) -> None:
-    write_whole(Path(os.path.realpath(path)), text)
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise DataError(
+            f"The report cannot be written to '{path}': there is no folder '{target.parent}'. Make it first, or give "
+            "another path."
+        )
+    if target.is_dir():
+        raise DataError(
+            f"The report cannot be written to '{path}', which is a folder. Give the name of a file in it, for example "
+            f"'{Path(path) / 'report.html'}'."
+        )
+    try:
+        write_whole(target, text)
+    except OSError as error:
+        raise DataError(
+            f"The report cannot be written to '{path}': {error.strerror or error}. Check the folder's permissions, or "
+            "give another path."
+        ) from error
 
 
 class Checking:
