@@ -19,7 +19,7 @@ import numpy as np
 
 from melogit.design import Block, Wording
 from melogit.errors import DataError
-from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
+from melogit.fit.types import FiniteSums, Fit, Integration, Status, TermFit, TraceRow
 
 FORMAT = "melogit-fit"
 VERSION = 1
@@ -234,6 +234,8 @@ def _encode(fit: Fit, level: float) -> dict[str, Any]:
         **{name: number(getattr(fit, name)) for name in numbers},
         **{name: array(getattr(fit, name)) for name in arrays},
     }
+    if fit.sums is not None:
+        estimates["sums"] = {name: array(getattr(fit.sums, name)) for name in FiniteSums.__dataclass_fields__}
     sections = {
         "model": model,
         "estimates": estimates,
@@ -339,7 +341,15 @@ def _decode_estimates(section: dict[str, Any]) -> dict[str, Any]:
         "cov": read_array(section["cov"], k, k),
         "theta": read_array(section["theta"], m),
         "cov_theta": read_array(section["cov_theta"], k, k),
+        "sums": _decode_sums(section.get("sums"), k, k - m),
     }
+
+
+def _decode_sums(section: Any, k: int, p: int) -> FiniteSums | None:
+    if section is None:
+        return None
+    lost = read_array(section["lost"], p, section["lost"]["shape"][1])
+    return FiniteSums(read_array(section["params"], k), read_array(section["cov"], k, k), lost)
 
 
 def _decode_term(term: dict[str, Any]) -> TermFit:

@@ -121,3 +121,50 @@ def test_a_separated_base_level_is_refused_with_the_reason(split):
         fit.margins()
     with pytest.raises(me.ModelError, match=r"c\[.*cancel each other in .* rows, which therefore have no probability"):
         fit.predict()
+
+
+@pytest.fixture(scope="module")
+def rebased(split):
+    return fitted("y ~ x + c + (1 | g)", split.assign(c=split["c"].replace("never", "a never")))
+
+
+def test_levels_are_compared_where_their_infinite_coefficients_cancel(rebased, others, split):
+    """The base level is separated: the others are infinite against it, and finite against each other."""
+    found, expected = rebased.pwcompare("c", adjust="sidak"), others.pwcompare("c")
+    inner = ["mid vs low", "top vs low", "top vs mid"]
+    np.testing.assert_allclose(found.loc[inner, ["estimate", "std_err"]], expected[["estimate", "std_err"]], rtol=1e-5)
+    against = found.drop(index=inner)
+    assert (against["estimate"] == np.inf).all() and against.drop(columns="estimate").isna().all(axis=None)
+    combined = rebased.lincom("c[top] - c[mid]"), others.lincom("c[top] - c[mid]")
+    np.testing.assert_allclose(combined[0], combined[1], rtol=1e-4)
+    constant = rebased.lincom("Intercept + c[low]"), others.lincom("Intercept")
+    np.testing.assert_allclose(constant[0], constant[1], rtol=1e-4)
+    np.testing.assert_allclose(rebased.test("c[low] = c[mid] = c[top]"), others.test("c"), rtol=1e-4)
+    for refused in ("c[low]", "Intercept", "c[low] + c[mid]"):
+        with pytest.raises(me.ModelError, match="infinite"):
+            rebased.lincom(refused)
+    with pytest.raises(me.ModelError, match="infinite"):
+        rebased.test("c")
+
+
+def test_the_other_levels_are_compared_where_one_is_separated(separated, others):
+    found, expected = separated.pwcompare("c"), others.pwcompare("c")
+    np.testing.assert_allclose(found.loc[expected.index, "std_err"], expected["std_err"], rtol=1e-5)
+    assert found.loc["never vs low", "estimate"] == -np.inf and np.isnan(found.loc["never vs low", "p"])
+    assert found.loc["top vs never", "estimate"] == np.inf
+
+
+def test_a_saved_model_compares_the_same(rebased, tmp_path):
+    rebased.save(tmp_path / "model.json")
+    again = me.load(tmp_path / "model.json")
+    np.testing.assert_array_equal(again.pwcompare("c"), rebased.pwcompare("c"))
+
+
+def test_quality_is_refused_where_infinite_coefficients_cancel(rebased, separated, split):
+    with pytest.raises(me.ModelError, match=r"cancel each other in .* rows"):
+        rebased.quality()
+    rows = split["c"] == "never"
+    predicted = separated.quality().predictions
+    np.testing.assert_allclose(predicted.loc[rows, "without_group_effects"], 0.0, atol=1e-200)
+    marginal = separated.predict(kind="marginal")
+    np.testing.assert_allclose(predicted.loc[~rows, "without_group_effects"], marginal[~rows], rtol=1e-9)

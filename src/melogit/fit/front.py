@@ -28,7 +28,7 @@ from melogit.fit.posterior import Effects, crossed_posterior, no_effects, poster
 from melogit.fit.separation import Separation, find_separation
 from melogit.fit.settings import Settings
 from melogit.fit.start import NO_LOGISTIC, PlainLikelihood, fit_logistic, reached_safely
-from melogit.fit.types import Fit, Integration, Status, TermFit, TraceRow
+from melogit.fit.types import FiniteSums, Fit, Integration, Status, TermFit, TraceRow
 from melogit.likelihood import crossed as crossed_likelihood
 from melogit.likelihood import nested as nested_likelihood
 from melogit.likelihood.arrange import Nested, arrange
@@ -238,7 +238,28 @@ def _expand(
         ),
         status=status,
         messages=(text, *inner.messages),
+        sums=_finite_sums(design, inner, where, kept, rest),
     )
+
+
+def _finite_sums(
+    design: Design, inner: Fit, where: NDArray[np.int64], kept: NDArray[np.bool_], rest: NDArray[np.bool_]
+) -> FiniteSums:
+    """The coefficients of the columns that were kept, 0 for the others, and which combinations that says nothing of."""
+    p, size = len(kept), len(inner.params) + int((~kept).sum())
+    params, cov = np.zeros(size), np.zeros((size, size))
+    base = inner.sums
+    params[where] = inner.params if base is None else base.params
+    cov[np.ix_(where, where)] = inner.cov if base is None else base.cov
+    columns = design.X[np.ix_(rest, kept)]
+    lost = np.eye(p)[:, ~kept]
+    lost[kept] = -np.linalg.lstsq(_unit(columns), design.X[np.ix_(rest, ~kept)], rcond=None)[0]
+    lost[kept] /= np.maximum(np.sqrt((columns**2).sum(axis=0)), 1e-300)[:, None]
+    if base is not None:
+        more = np.zeros((p, base.lost.shape[1]))
+        more[kept] = base.lost
+        lost = np.hstack([lost, more])
+    return FiniteSums(params, cov, lost)
 
 
 def _all_groups(term: RandomTerm, fit: TermFit, rest: NDArray[np.bool_], design: Design) -> TermFit:

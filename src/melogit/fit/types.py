@@ -123,6 +123,27 @@ class TermFit:
 
 
 @dataclass(frozen=True, slots=True)
+class FiniteSums:
+    """What is finite of a fit with infinite coefficients: combinations of them in which they cancel.
+
+    Where the base level of a factor is separated, the other levels are infinite against it, but not against each other.
+
+    Attributes
+    ----------
+    params : (p + m,)
+        One of the many sets of coefficients that fit the rows that are not fitted perfectly.
+    cov : (p + m, p + m)
+        Its covariance, from the observed information.
+    lost : (p, k)
+        The directions in which these rows say nothing: ``r'params`` has a meaning where ``r'lost`` is 0.
+    """
+
+    params: FloatArray
+    cov: FloatArray
+    lost: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """A fitted model: estimates, their covariance, and how they were reached.
 
@@ -149,6 +170,7 @@ class Fit:
     cov_theta: FloatArray  # (p + m, p + m) covariance of (beta, theta)
     seconds: float
     nested: bool = True  # each factor's groups lie within those of the factor before it; else they cross
+    sums: FiniteSums | None = None  # where coefficients are infinite
 
     @property
     def converged(self) -> bool:

@@ -187,6 +187,7 @@ def wald_test(hypotheses: Linear, params: FloatArray, cov: FloatArray, names: Se
     check_usable(R, params, cov, names)
     used = np.flatnonzero(np.any(R != 0, axis=0))
     scale = np.sqrt(np.diag(cov))[used]
+    scale = np.where(scale > 0, scale, 1.0)  # a coefficient that stands for 0 in sums of infinite ones
     A = R[:, used] * scale  # restrictions on z-values: no predictor's unit matters
     length = np.linalg.norm(A, axis=1)
     A, gap = A / length[:, None], (R[:, used] @ params[used] - r) / length

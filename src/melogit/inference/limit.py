@@ -21,6 +21,7 @@ from melogit.errors import ModelError
 from melogit.fit.types import Fit, Status
 
 FloatArray = NDArray[np.float64]
+SAME = 1e-8  # relative rounding error of a sum that is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,27 @@ class Limit:
 def infinite_names(fit: Fit) -> list[str]:
     """Names of the coefficients that are infinite (or lost with them)."""
     return [name for name, value in zip(fit.names, fit.params, strict=True) if not np.isfinite(value)]
+
+
+def estimable(fit: Fit, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Parameters (n,) and their covariance matrix with which linear combinations of them can be computed.
+
+    The fit's own, unless the infinite coefficients in the combinations cancel: then others with the same finite sums.
+
+    Parameters
+    ----------
+    fit : Fit
+    weights : (k, n)
+        Of the combinations.
+    """
+    touched = np.any(weights[:, ~np.isfinite(fit.params)] != 0)
+    if not touched or fit.sums is None:
+        return fit.params, fit.cov
+    fixed = weights[:, : fit.n_fixed]
+    size = np.abs(fixed).sum(axis=1) * max(1.0, float(np.abs(fit.sums.lost).max()))
+    if np.any(np.abs(fixed @ fit.sums.lost) > SAME * size[:, None]):
+        return fit.params, fit.cov
+    return fit.sums.params, fit.sums.cov
 
 
 def finite_part(design: Design, fit: Fit, what: str) -> Limit:

@@ -17,6 +17,7 @@ from melogit.formula.recipe import Recipe, factor_levels
 from melogit.inference import critical_value
 from melogit.inference.contrasts import factor_levels as coefficients_of
 from melogit.inference.contrasts import pairs_of, rows_of
+from melogit.inference.limit import estimable
 from melogit.inference.multiple import adjusted_p, check_adjustment, critical_z
 from melogit.results.inferences import estimate_table, exponentiated
 
@@ -108,14 +109,11 @@ def _check_estimable(lost: FloatArray, asked: Compared, fit: Fit) -> None:
 
 
 def _compared(fit: Fit, rows: FloatArray, labels: list[str], levels: int, asked: Compared) -> pd.DataFrame:
-    used = np.flatnonzero(np.any(rows != 0, axis=0))
-    rows = rows[:, used]
-    values = rows @ fit.params[used]
-    std_err = np.sqrt(np.einsum("ij,jk,ik->i", rows, fit.cov[np.ix_(used, used)], rows))
-    if not np.all(np.isfinite(values)) or not np.all(np.isfinite(std_err)):
+    values, std_err = np.array([_difference(fit, row) for row in rows]).T
+    if not np.any(np.isfinite(values)):
         raise ModelError(
-            "A level of this factor has an infinite coefficient (separation), so its levels cannot be compared. "
-            "Merge it with another level, or leave its rows out."
+            "All of these comparisons are with a level of this factor whose coefficient is infinite (separation). "
+            "pwcompare() shows those between the other levels, if there are several; else merge the level with another."
         )
     table = estimate_table(values, std_err, labels, asked.level)
     size = {"df": levels - 1, "groups": levels}
@@ -123,3 +121,15 @@ def _compared(fit: Fit, rows: FloatArray, labels: list[str], levels: int, asked:
     table["p"] = adjusted_p(table["z"].to_numpy(), asked.adjust, **size)
     table["ci_low"], table["ci_high"] = values - half, values + half
     return table
+
+
+def _difference(fit: Fit, row: FloatArray) -> tuple[float, float]:
+    """Value and standard error of a combination of fixed effects; infinite (or unknown) without an error."""
+    weights = np.concatenate([row, np.zeros(len(fit.params) - len(row))])
+    params, cov = estimable(fit, weights[None])
+    used = np.flatnonzero(weights)
+    endless = [j for j in used if not np.isfinite(params[j])]
+    if endless:
+        signs = {float(np.sign(weights[j] * params[j])) for j in endless}
+        return (signs.pop() * np.inf if len(signs) == 1 else np.nan), np.nan
+    return float(weights[used] @ params[used]), float(np.sqrt(weights[used] @ cov[np.ix_(used, used)] @ weights[used]))

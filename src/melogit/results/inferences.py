@@ -16,8 +16,8 @@ from melogit.fit.types import Fit
 from melogit.formula.reading import open_table
 from melogit.formula.tokens import nearest
 from melogit.inference import Wald, normal_interval, z_and_p
-from melogit.inference.hypotheses import delta_method, read_hypotheses, wald_test
-from melogit.inference.limit import finite_part, infinite_names, spread_out
+from melogit.inference.hypotheses import delta_method, linear_combination, read_hypotheses, wald_test
+from melogit.inference.limit import estimable, finite_part, infinite_names, spread_out
 from melogit.inference.sandwich import Robust, reported_scores, sandwich
 
 COLUMNS = ["estimate", "std_err", "z", "p", "ci_low", "ci_high"]
@@ -41,7 +41,8 @@ def test_hypotheses(fit: Fit, hypotheses: tuple[Any, ...]) -> Wald:
     """Joint Wald test of terms, restrictions in text, or a matrix."""
     texts = [text for given in hypotheses for text in ([given] if isinstance(given, str) else given)]
     read = read_hypotheses(texts, fit.names, fit.n_fixed)
-    return wald_test(read, fit.params, fit.cov, fit.names, fit.n_fixed)
+    params, cov = estimable(fit, read.R)
+    return wald_test(read, params, cov, fit.names, fit.n_fixed)
 
 
 def combination_table(
@@ -49,7 +50,10 @@ def combination_table(
 ) -> pd.DataFrame:
     """Estimate, standard error, z, p and interval of expressions in the parameters."""
     labels, texts = _labelled(expressions, named)
-    values, cov = delta_method(texts, fit.params, fit.cov, fit.names, linear=linear)
+    params, cov = fit.params, fit.cov
+    if linear:
+        params, cov = estimable(fit, np.array([linear_combination(text, fit.names)[1] for text in texts]))
+    values, cov = delta_method(texts, params, cov, fit.names, linear=linear)
     table = estimate_table(values, np.sqrt(np.maximum(np.diag(cov), 0.0)), labels, level)
     return exponentiated(table) if odds_ratios else table
 
