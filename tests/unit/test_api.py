@@ -4,9 +4,11 @@ import doctest
 import importlib
 import inspect
 import io
+import re
 import subprocess
 import sys
 import time
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -220,3 +222,21 @@ def test_import_is_light():
 def test_documented_examples_hold(module):
     outcome = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert outcome.attempted > 0 and outcome.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"method": "mvaghermite"},
+            "method='mvaghermite' could take by quadrature. Leave method='mvaghermite' out",
+        ),
+        ({"intpoints": 7}, "intpoints=7 could take by quadrature. Leave intpoints=7 out: the Laplace approximation"),
+        ({"method": "simulated", "intpoints": 7}, "Leave intpoints=7 out: draws are added until their error is small"),
+        ({"vce": "robust"}, "'student' and 'question' cross each other, so that neither's groups are independent"),
+    ],
+)
+def test_what_crossed_groups_cannot_have_is_said_with_what_to_leave_out(options, message):
+    with pytest.raises(me.ModelError, match=re.escape(message)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", me.IntegrationWarning)
+        me.melogit("correct ~ hours + (1 | student) + (1 | question)", me.load_dataset("exam").iloc[:900], **options)

@@ -183,10 +183,13 @@ def coincide(names: Sequence[str]) -> str:
 
 def no_grid_for_crossed(names: Sequence[str], method: str | None, points: object) -> str:
     """Quadrature was asked for where groups cross."""
-    asked = f"method={method!r}" if method is not None else f"intpoints={points!r}"
+    asked = f"method={method!r}" if method not in (None, "simulated") else f"intpoints={points!r}"
+    then = "the Laplace approximation is used, with an estimate of its error"
+    if method == "simulated":
+        then = "draws are added until their error is small enough"
     return (
         f"The grouping factors {listed(names)} cross each other (groups of one meet several groups of the other), so "
         f"the integral does not fall apart into small ones that {asked} could take by quadrature. Leave {asked} out: "
-        "the Laplace approximation is used, with an estimate of its error. If ids of "
+        f"{then}. If ids of "
         f"'{names[-1]}' are used again in every '{names[0]}', the groups are nested: write (1 | {'/'.join(names)})."
     )
