@@ -149,8 +149,10 @@ def seconds(value: float) -> str:
 def facts(report: dict[str, Any]) -> list[str]:
     """Growth, threads, automatic points, imports, memory and the machine's limit, in a line each."""
     rows, lines = report["rows"], []
-    sizes = [r["case"] for r in rows if r["case"].endswith("rows") and r["contender"] == "melogit engine"]
-    for small, large in itertools.pairwise(sizes):
+    grown = [r["case"] for r in rows if r["case"].endswith("rows") and r["contender"] == "melogit engine"]
+    for small, large in itertools.pairwise(grown):
+        if small.split()[1:] != large.split()[1:]:  # nested, then crossed
+            continue
         a, b = (best(rows, size, "melogit engine") or float("nan") for size in (small, large))
         more = int(large.split()[0].replace(",", "")) / int(small.split()[0].replace(",", ""))
         lines.append(f"growth: {more:.0f} times the rows ({small} to {large}) takes {b / a:.1f} times as long")
