@@ -379,3 +379,19 @@ def test_estat_bootstrap_bca(small):
 def test_estat_bootstrap_needs_a_bootstrap(fitted):
     with pytest.raises(ModelError, match="'estat bootstrap' needs a fit with the prefix bootstrap"):
         step(fitted, "estat bootstrap")
+
+
+def test_crossed_effects_are_those_of_the_formula():
+    exam, formula = me.load_dataset("exam"), "correct ~ hours + kind + (1 | student) + (1 | question)"
+    fit = quietly(me.stata, "melogit correct hours i.kind || _all: R.student || question:", exam).result
+    same = quietly(me.melogit, formula, exam).result
+    np.testing.assert_allclose(fit.params, same.params, rtol=1e-6)
+    np.testing.assert_allclose(fit.bse, same.bse, rtol=1e-5)
+    text = " ".join(str(fit).split())
+    assert "the Laplace approximation, intmethod(laplace), is implied." in text
+    assert f"In formula notation: {formula}" in text
+    np.testing.assert_allclose(fit.margins(dydx="*").table["margin"], same.margins(dydx="*").table["margin"], rtol=1e-5)
+    state = begin(exam)
+    for command in ("melogit correct hours || _all: R.student || question:", "estat icc", "margins, dydx(hours)"):
+        state, said = quietly(step, state, command).result
+    assert "hours" in said

@@ -46,6 +46,7 @@ SEVEN = {"method": "mvaghermite", "intpoints": 7}
             SEVEN | {"covariance": {"HID": "exchangeable", "HID:DID": "identity"}},
         ),
         ("melogit y x || _all: R.rater || did:", "Y ~ X + (1 | Rater) + (1 | DID)", {"method": "laplace"}),
+        ("melogit y x || _all: R.rater || did:, intp(1)", "Y ~ X + (1 | Rater) + (1 | DID)", {"method": "laplace"}),
         ("melogit y x, nocons || did:", "Y ~ 0 + X + (1 | DID)", SEVEN),
         ("meqrlogit y x || did:", "Y ~ X + (1 | DID)", {"method": "mcaghermite", "intpoints": 7}),
         ("xtmelogit y || hid: || did:, intp(5 3)", "Y ~ (1 | HID) + (1 | HID:DID)",

@@ -185,6 +185,8 @@ def _integration(
     points = tuple(_number(command, token) for token in option.argument or ())
     if method == "laplace" and set(points) != {1}:
         raise command.error(option.start, "the Laplace approximation has one point; leave intpoints() out.")
+    if "intmethod" not in given and set(points) == {1} and any(level.crossed for level in levels):
+        return "laplace", 1
     return method, points[0] if len(points) == 1 else points
 
 
