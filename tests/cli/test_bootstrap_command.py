@@ -103,3 +103,13 @@ def test_ctrl_c_prints_what_is_done_and_how_to_go_on(tmp_path):
     saved = checkpoint.read_bytes().count(b"\n") - 1
     again = subprocess.run([*call, "--reps", str(saved)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0 and "Interrupted" not in again.stdout
+
+
+def test_crossed_groups_are_simulated_unless_asked_otherwise(run):
+    crossed = ("bootstrap", "exam", "correct ~ hours + (1 | student) + (1 | question)", "--reps", 3, "--seed", 1)
+    code, out, _ = run(*crossed)
+    assert code == 0 and "parametric: the groups cross, so none can be drawn without cutting others" in out
+    code, out, _ = run(*crossed, "--resample", "cluster")
+    assert code == 0 and "Drawn by themselves: 150 groups of student and 40 groups of question." in out
+    code, _, err = run(*crossed, "--resample", "stagewise")
+    assert code == 2 and "needs nested groups, and 'student' and 'question' cross each other" in err

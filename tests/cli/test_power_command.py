@@ -43,3 +43,11 @@ def test_bad_input(options, text, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*STUDY, *options]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_power_of_a_crossed_study_is_that_of_its_own_groups(capsys):
+    study = ["power", "--fit", "exam", "correct ~ hours + (1 | student) + (1 | question)", "--term", "hours", "--quiet"]
+    assert main([*study, "--reps", "10", "--seed", "1"]) == 0
+    assert "the groups of student and question as they are" in " ".join(capsys.readouterr().out.split())
+    assert main([*study, "--target", "0.8"]) == 2
+    assert "no cluster can be added without cutting through others" in capsys.readouterr().err

@@ -172,7 +172,8 @@ def fitted_studies(
         ["clusters"] if len(numbers) > 1 else []
     )
     top = design.terms[0].factor.name
-    groups = f"the groups of {top} as they are" if as_it_is else f"groups of {top} drawn with replacement"
+    every = top if design.nested else " and ".join(t.factor.name for t in design.terms)
+    groups = f"the groups of {every} as they are" if as_it_is else f"groups of {top} drawn with replacement"
     about = [f"like {fit.wording.formula}, fitted before, {groups}"]
     now = "" if len(effects) > 1 else f" = {effects[0]:.4g} (odds ratio {np.exp(effects[0]):.4g})"
     about.append(f"tested: {fit.names[column]}{now}; estimated as {estimate:.4g}")
