@@ -150,6 +150,26 @@ def ceiling(rng: Rng) -> pd.DataFrame:
     return data.assign(y=rng.binomial(1, p))
 
 
+def crossed(rng: Rng) -> pd.DataFrame:
+    """Every person of 40 answers every item of 20; s is how much x matters for the item."""
+    person, item = (part.ravel() for part in np.meshgrid(np.arange(40), np.arange(20), indexing="ij"))
+    data = pd.DataFrame({"person": person, "item": item, "x": rng.normal(size=len(item))})
+    data["w"] = rng.normal(size=40)[person]
+    data["eta"] = -0.3 + 0.8 * data["x"] + 0.4 * data["w"] + rng.normal(size=40)[person] + rng.normal(size=20)[item]
+    return data
+
+
+def good_crossed(rng: Rng) -> pd.DataFrame:
+    data = crossed(rng)
+    return data.assign(y=drawn(data["eta"], rng))
+
+
+def contrary_item(rng: Rng) -> pd.DataFrame:
+    """For one item of 20 the effect of x has the other sign."""
+    data = crossed(rng)
+    return data.assign(y=drawn(data["eta"] - np.where(data["item"] == 7, 4.0, 0.0) * data["x"], rng))
+
+
 def good_counts(rng: Rng) -> pd.DataFrame:
     data = two_levels(rng)
     return data.assign(y=drawn(data["eta"], rng, 10), n=10)
@@ -157,7 +177,8 @@ def good_counts(rng: Rng) -> pd.DataFrame:
 
 def look(data: pd.DataFrame, keys: tuple[str, ...]) -> dict[str, bool]:
     """Fit and check as a user would; which checks speak."""
-    formula = FORMULA.replace("(1 | g)", "(1 | h/g)") if "h" in data else FORMULA
+    random = "(1 | h/g)" if "h" in data else "(1 | person) + (1 | item)" if "item" in data else "(1 | g)"
+    formula = FORMULA.replace("(1 | g)", random)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = me.melogit(formula, data, trials="n" if "n" in data else None)
@@ -169,6 +190,11 @@ TRIALS: dict[str, tuple[Callable[[Rng], pd.DataFrame], tuple[str, ...]]] = {
     "good, two levels": (good, tuple(k for k in KEYS if k != "levels")),
     "good, three levels": (good_levels, ("levels", "random_effects", "group_influence", "between_within")),
     "good, counts": (good_counts, ("row_influence", "residuals", "calibration")),
+    "good, crossed": (
+        good_crossed,
+        ("row_influence", "group_influence", "random_effects", "between_within", "residuals", "calibration"),
+    ),
+    "one contrary item": (contrary_item, ("group_influence",)),
     "4 % of outcomes flipped": (flipped_rows, ("row_influence",)),
     "one typing error": (typing_error, ("row_influence",)),
     "one contrary group": (contrary_group, ("group_influence",)),

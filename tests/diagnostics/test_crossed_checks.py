@@ -76,7 +76,7 @@ def test_a_question_that_the_good_fail_is_named():
     fit = me.melogit("y ~ x + (1 | person) + (1 | item)", data)
     check = fit.diagnose(only="group_influence")["group_influence"]
     assert check.verdict is not Verdict.FINE
-    assert "'item' has groups with more influence" in check.meaning and "the first is 7." in check.meaning
+    assert "'item' has groups with more influence" in check.meaning and "the first is group 7." in check.meaning
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
     if judged.p < context.alpha:
         parts.append(
             f"'{names[judged.first]}' has groups with more influence than chance gives a group if the model is right "
-            f"({p_text(judged.p)}): the first is {first.labels[first.order[0]]}."
+            f"({p_text(judged.p)}): the first is group {first.labels[first.order[0]]}. {_most_moved(context, first)}"
         )
     elif nested and any(entry[0] > 0 for entry in judged.far):
         level, label, name, value = next(entry for entry in judged.far if entry[0] > 0)
@@ -201,7 +201,7 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
         parts.append(f"No group of {listed(names)} has more influence than chance gives one.")
     by_chance = not judged.p < context.alpha
     fixed = [entry for entry in judged.far if entry[2] in context.fit.names[: context.fit.n_fixed]]
-    if judged.far and not (len(parts) == 1 and "alone moves" in parts[0]):
+    if judged.far and "moves" not in parts[0]:
         level, label, name, value = max(fixed or judged.far, key=lambda entry: abs(entry[3]))
         parts.append(
             f"Leaving out {label} of '{names[level]}' moves {name} by {abs(value):.1f} standard errors"
@@ -211,6 +211,13 @@ def _meaning(context: Context, levels: list[Influenced], judged: Judged) -> str:
         label, name = judged.turned[0]
         parts.append(f"Whether {name} differs from 0 at the 5 % level hangs on one group ({label}).")
     return " ".join(parts)
+
+
+def _most_moved(context: Context, found: Influenced) -> str:
+    """What the first group does to the coefficient that it moves most."""
+    j = int(np.argmax(np.abs(np.nan_to_num(found.moved.dfbetas[found.order[0], : context.fit.n_fixed]))))
+    size = abs(float(found.moved.dfbetas[found.order[0], j]))
+    return f"Without it {context.fit.names[j]} moves by {size:.1f} standard errors."
 
 
 def _advice(context: Context, judged: Judged, verdict: Verdict) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def _meaning(context: Context, found: Influenced, odd: Surprises, movers: list[i
     if odd.p < context.alpha:
         worst = [str(found.labels[k]) for k in np.argsort(odd.tail)[:3]]
         parts.append(
-            f"{odd.found} outcomes of {response} are very improbable given all other rows, where {cell(odd.expected)} "
+            f"{odd.found} outcomes of {response} are very improbable given all other rows, where {odd.expected:.1f} "
             f"would be expected ({p_text(odd.p)}): the first are rows {listed(worst)}."
         )
     if not parts:
@@ -152,8 +152,8 @@ def _meaning(context: Context, found: Influenced, odd: Surprises, movers: list[i
             f"standard errors ({names[j]})."
         )
         parts.append(
-            f"{odd.found} outcomes of {response} are very improbable given all other rows; about {cell(odd.expected)} "
-            "would be by chance."
+            f"{odd.found} outcome{'' if odd.found == 1 else 's'} of {response} {'is' if odd.found == 1 else 'are'} "
+            f"very improbable given all other rows; about {odd.expected:.1f} would be by chance."
         )
     return " ".join(parts)
 
