@@ -17,7 +17,7 @@ namespace melogit {
 namespace MELOGIT_ISA {
 
 constexpr int CROSSED_BLOCK = 256;  // rows; also factors between 1 and 2 of which one logarithm is taken
-constexpr int AHEAD = 6;            // meetings: memory asked for before it is needed
+constexpr int AHEAD = 12;           // meetings: memory asked for before it is needed
 
 template <int Q, int R>
 struct Sizes {
@@ -190,6 +190,14 @@ static void complete_products(const CrossedData& D, const double* T, int64_t j, 
       for (int k = 0; k < W && b + k < N; ++k) out[a * W + k] += T[g * N + j + a] * T[g * N + b + k];
 }
 
+// Memory of a group's list: its first cache lines, which the processor would not foresee.
+static inline void ask_for(const CrossedData& D, const CrossedState& S, int64_t g) {
+  const double* T = S.T + D.start[g] * D.q;
+  const int32_t* cols = D.cols + D.start[g];
+  __builtin_prefetch(T), __builtin_prefetch(T + 8), __builtin_prefetch(T + 16);
+  __builtin_prefetch(cols), __builtin_prefetch(cols + 16);
+}
+
 // Rows j0..j1-1 of the lower triangle of I - sum_g T_g' T_g. Every entry is summed over groups in their order.
 static void crossed_schur(const CrossedData& D, const CrossedState& S, int64_t j0, int64_t j1) {
   const int q = D.q;
@@ -211,10 +219,7 @@ static void crossed_schur(const CrossedData& D, const CrossedState& S, int64_t j
     memset(row, 0, N * sizeof(double));
     row[j] = 1;
     for (int64_t m = D.met[j]; m < D.met[j + 1]; ++m) {
-      if (m + AHEAD < D.met[j + 1]) {
-        const int64_t soon = D.start[D.meeting[m + AHEAD].group];
-        __builtin_prefetch(S.T + soon * q), __builtin_prefetch(D.cols + soon);
-      }
+      if (m + AHEAD < D.met[j + 1]) ask_for(D, S, D.meeting[m + AHEAD].group);
       const int64_t begin = D.start[D.meeting[m].group], place = D.meeting[m].place;
       const int32_t* cols = D.cols + begin;
       const double *T = S.T + begin * q, *t = T + place * q;
@@ -293,10 +298,7 @@ static void crossed_products(const CrossedData& D, const CrossedState& S, const 
   }
   for (; j < j1; ++j) {
     for (int64_t m = D.met[j]; m < D.met[j + 1]; ++m) {
-      if (m + AHEAD < D.met[j + 1]) {
-        const int64_t soon = D.start[D.meeting[m + AHEAD].group];
-        __builtin_prefetch(S.T + soon * q), __builtin_prefetch(D.cols + soon);
-      }
+      if (m + AHEAD < D.met[j + 1]) ask_for(D, S, D.meeting[m + AHEAD].group);
       const int64_t begin = D.start[D.meeting[m].group], c = D.start[D.meeting[m].group + 1] - begin;
       double f[MAX_EFFECTS] = {};
       gather(P + j * N, D.cols + begin, S.T + begin * q, c, q, f);
