@@ -111,7 +111,7 @@ def broken(kind: str) -> tuple[pd.DataFrame, dict]:
     ("key", "words"),
     [
         ("row_influence", "Row 100 alone moves the coefficient of x"),
-        pytest.param("group_influence", "the first is 5.", marks=pytest.mark.slow),
+        pytest.param("group_influence", "the first is group 5.", marks=pytest.mark.slow),
         ("random_effects", "do not look like draws from one normal distribution"),
         ("between_within", "related to the predictors"),
         pytest.param("time", "more alike than the model says", marks=pytest.mark.slow),
