@@ -253,3 +253,19 @@ def test_conditional_predictions_and_margins(known, data):
     assert none["std_err"] == pytest.approx(np.sqrt(pulls**2 @ own), rel=1e-4)
     parameters = np.sqrt(found["std_err"] ** 2 - none["std_err"] ** 2)
     agree(expit(eta).mean(axis=1), found["margin"], parameters, exact=1e-5)
+
+
+def test_r2_and_interval_odds_ratios(data):
+    from cases import fitted
+
+    found = shrunk(fitted("y ~ x + (1 | g)", data))
+    P = np.random.default_rng(5).multivariate_normal(found.fit.params, found.fit.cov, DRAWS, method="eigh")
+    _, b, v = np.vstack([found.fit.params, P]).T
+    explained, unit = b**2 * found.design.X[:, 1].var(ddof=1), np.pi**2 / 3
+    total = explained + v + unit
+    r2 = found.r2(std_err=True).loc[["marginal", "conditional"]]
+    agree(np.column_stack([explained / total, (explained + v) / total]), r2.iloc[:, 0], r2["std_err"])
+    interval = found.interval_odds_ratio("x", by=2.0)
+    reach = np.sqrt(2 * v) * ndtri(0.9)
+    values = np.exp(np.column_stack([2 * b - reach, 2 * b + reach]))
+    agree(values, interval[["ior_low", "ior_high"]], interval[["ior_low_se", "ior_high_se"]])
