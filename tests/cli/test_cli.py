@@ -16,25 +16,9 @@ import pytest
 import melogit as me
 from melogit.cli import commands
 from melogit.cli.files import strict
-from melogit.cli.main import main
 
 FORMULA = "purchase ~ minutes + discount + (1 | consumer)"
 GOLDEN = Path(__file__).parent / "golden"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the program in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

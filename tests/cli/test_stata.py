@@ -5,25 +5,9 @@ from pathlib import Path
 import pytest
 
 import melogit as me
-from melogit.cli.main import main
 
 COMMAND = "melogit purchase minutes discount || consumer:"
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "hospital.do"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the program in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_run_prints_the_log_and_the_table(run, tmp_path):

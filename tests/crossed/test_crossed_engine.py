@@ -34,11 +34,11 @@ SHAPES = [
 ]
 
 
-def engine(design: Design, beta, Lambdas, *, threads=1, isa="", score=True):
+def engine(design: Design, beta, Lambdas, *, threads=1, isa=""):
     crossed = arrange_crossed(design, threads=threads, isa=isa)
     x = np.asarray(np.linalg.solve(crossed.to_user, parameters(design, beta, Lambdas)), dtype=np.float64)
     u0, u1 = np.zeros((crossed.problem.groups, crossed.problem.q)), np.zeros(crossed.problem.rest)
-    return crossed, x, laplace(crossed, x, u0, u1, score=score)
+    return crossed, x, laplace(crossed, x, u0, u1)
 
 
 def parameters(design: Design, beta, Lambdas):
@@ -182,6 +182,6 @@ def test_too_many_effects_for_the_memory_says_which_factors(monkeypatch):
     design = brute.make_crossed(
         np.arange(n) % 2, np.ones(n), [np.arange(n), np.arange(n) % 999, np.arange(n) % 7], [np.ones(n)] * 3
     )
-    monkeypatch.setattr(kernel, "memory", lambda: 1e6)
+    monkeypatch.setattr("melogit.likelihood.arrange_crossed.memory", lambda: 1e6)
     with pytest.raises(ModelError, match=r"'g0'.*1,006 random effects together \(g1, g2\).*GiB"):
         arrange_crossed(design)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,3 +35,18 @@ def fitted(formula: str, data: pd.DataFrame, **options) -> me.Results:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return me.melogit(formula, data, **options)
+
+
+def moved_fit(fit, j, step):
+    """The same fit with one parameter changed: a fixed effect or a variance on its own scale."""
+    params = fit.params.copy()
+    params[j] += step
+    terms = []
+    for term in fit.terms:
+        Sigma = np.zeros_like(term.Sigma)
+        for name in term.parameters:
+            inside = name.split("(", 1)[1].rstrip(")").split(",")
+            i, k = term.names.index(inside[0]), term.names.index(inside[-1])
+            Sigma[i, k] = Sigma[k, i] = params[fit.names.index(name)]
+        terms.append(replace(term, Sigma=Sigma))
+    return replace(fit, params=params, terms=tuple(terms))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from cases import fitted, invented
+from cases import fitted, invented, moved_fit
 from scipy.special import expit
 
 from melogit.effects.posterior import find_posterior
@@ -49,19 +49,9 @@ def crossed(ratings):
 @functools.cache  # the posterior of the groups is slow, and many quantities need it
 def moved(results, j, step, *, grouped):
     """The same results with one parameter changed on its own scale, and whatever follows from it."""
-    fit = results.fit
-    params = fit.params.copy()
-    params[j] += step
-    terms = []
-    for term in fit.terms:
-        Sigma = np.zeros_like(term.Sigma)
-        for name in term.parameters:
-            inside = name.split("(", 1)[1].rstrip(")").split(",")
-            i, k = term.names.index(inside[0]), term.names.index(inside[-1])
-            Sigma[i, k] = Sigma[k, i] = params[fit.names.index(name)]
-        terms.append(replace(term, Sigma=Sigma))
-    theta = theta_of(covariance_map(results.design.terms), [term.Sigma for term in terms])
-    changed = replace(fit, params=params, terms=tuple(terms), theta=theta)
+    fit = moved_fit(results.fit, j, step)
+    theta = theta_of(covariance_map(results.design.terms), [term.Sigma for term in fit.terms])
+    changed = replace(fit, theta=theta)
     posterior = find_posterior(results.design, changed, slopes=True) if grouped else None
     return replace(results, fit=changed, posterior=posterior)
 

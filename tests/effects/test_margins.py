@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import fitted
+from cases import fitted, moved_fit
 from scipy.special import expit, ndtri
 from scipy.stats import chi2, studentized_range
 
@@ -15,18 +15,7 @@ M1 = "remission ~ IL6 + CRP + CancerStage + LengthofStay + Experience + (1 | DID
 
 def moved(results, j: int, step: float):
     """The same results with one parameter changed: a fixed effect or a variance on its own scale."""
-    fit = results.fit
-    params = fit.params.copy()
-    params[j] += step
-    terms = []
-    for term in fit.terms:
-        Sigma = np.zeros_like(term.Sigma)
-        for name in term.parameters:
-            inside = name.split("(", 1)[1].rstrip(")").split(",")
-            i, k = term.names.index(inside[0]), term.names.index(inside[-1])
-            Sigma[i, k] = Sigma[k, i] = params[fit.names.index(name)]
-        terms.append(replace(term, Sigma=Sigma))
-    return replace(results, fit=replace(fit, params=params, terms=tuple(terms)))
+    return replace(results, fit=moved_fit(results.fit, j, step))
 
 
 def differenced(results, call) -> np.ndarray:

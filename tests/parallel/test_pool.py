@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from melogit.errors import ModelError
-from melogit.parallel import Lost, Workers, available_bytes, cores, gigabytes, read_workers, run
+from melogit.machine import cores
+from melogit.parallel import Lost, Workers, available_bytes, gigabytes, read_workers, run
 from melogit.parallel.pool import TRIES
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the tasks here are made on the spot, and need fork")

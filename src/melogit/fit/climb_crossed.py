@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,9 @@ def climb_crossed(crossed: Crossed, settings: Settings, logistic: Logistic, log:
     # At a maximum the exact curvature changes hardly at all over what is left to go; elsewhere it is needed anew.
     near = best.ending is Ending.CONVERGED and np.linalg.eigvalsh(hessian)[-1] < 0
     best = maximise(
-        lambda at, payload: _newton(crossed, at, payload, hessian if near else None),
+        lambda at, payload: _evaluated(
+            crossed, at, payload, lambda point: hessian if near else hessian_by_differences(crossed, at, point)
+        ),
         Iterate(best.at.x, best.at.value, best.at.gradient, hessian, payload=carried),
         tolerance=TIGHT,
         max_iterations=max(0, settings.max_iterations - best.iterations),
@@ -140,11 +143,20 @@ def _iterate(x: FloatArray, point: LaplacePoint, hessian: FloatArray) -> Iterate
 
 def quasi_newton(crossed: Crossed, x: FloatArray, carried: Carried) -> Iterate:
     """Evaluate, with the curvature learnt from the change since the point before."""
+
+    def learnt(point: LaplacePoint) -> FloatArray:
+        return rank_one(carried.hessian, x - carried.x, point.score - carried.point.score)
+
+    return _evaluated(crossed, x, carried, learnt)
+
+
+def _evaluated(
+    crossed: Crossed, x: FloatArray, carried: Carried, curvature: Callable[[LaplacePoint], FloatArray]
+) -> Iterate:
     point = _from(crossed, x, carried.point)
     if not point.ok:
         return Iterate(x, -np.inf, point.score, carried.hessian, ok=False, payload=carried)
-    hessian = rank_one(carried.hessian, x - carried.x, point.score - carried.point.score)
-    return _iterate(x, point, hessian)
+    return _iterate(x, point, curvature(point))
 
 
 def rank_one(hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
@@ -161,14 +173,6 @@ def rank_one(hessian: FloatArray, step: FloatArray, change: FloatArray) -> Float
     return hessian + np.outer(rest, rest) / bend
 
 
-def _newton(crossed: Crossed, x: FloatArray, carried: Carried, hessian: FloatArray | None) -> Iterate:
-    """Evaluate, with the curvature given or by differences."""
-    point = _from(crossed, x, carried.point)
-    if not point.ok:
-        return Iterate(x, -np.inf, point.score, carried.hessian, ok=False, payload=carried)
-    return _iterate(x, point, hessian_by_differences(crossed, x, point) if hessian is None else hessian)
-
-
 def first_hessian(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> FloatArray:
     """Roughly the curvature.
 
@@ -177,9 +181,8 @@ def first_hessian(crossed: Crossed, x: FloatArray, point: LaplacePoint) -> Float
     """
     p = crossed.p
     out = np.zeros((len(x), len(x)))
-    if not point.ok or point.mode is None:
-        return -np.eye(len(x))
     mode = point.mode
+    assert mode is not None
     X, A, weight = crossed.X, mode.curvature.A, mode.rows.weight
     for j in range(p):
         wx = weight * X[:, j]

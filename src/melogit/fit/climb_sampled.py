@@ -69,7 +69,6 @@ def certify_crossed(crossed: Crossed, summit: Summit, settings: Settings) -> Int
         shift_noise=noise,
         draws=CUBES * points,
         effective=sample.effective,
-        tolerance=settings.tolerance,
     )
 
 
@@ -107,10 +106,10 @@ def climb_sampled(crossed: Crossed, settings: Settings, summit: Summit, log: Log
             break
         points *= 2
     hessian = _hessian(crossed, draws, x, carried)
-    last = laplace.laplace(crossed, x, carried.mode.u0, carried.mode.u1, carried.mode.curvature)
+    _, _, inverse = laplace.invert(crossed, carried.mode)
     integration = _accuracy(crossed, x, hessian, carried.sample, CUBES * points)
     by = replace(summit.by, method="simulated")
-    return Summit(x, best.at.value, hessian, (last.mode, last.inverse), best.ending, by, integration)
+    return Summit(x, best.at.value, hessian, (carried.mode, inverse), best.ending, by, integration)
 
 
 def _accuracy(crossed: Crossed, x: FloatArray, hessian: FloatArray, sample: Sample, draws: int) -> Integration:

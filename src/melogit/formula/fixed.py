@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import re
 import warnings
 from collections import Counter
@@ -30,6 +30,7 @@ from melogit.formula import whitelist
 from melogit.formula.columns import Values
 from melogit.formula.plan import Matrix, is_category_call
 from melogit.formula.rows import Rows
+from melogit.machine import memory
 
 MANY_COLUMNS = 1_000
 MAX_COLUMNS = 20_000
@@ -265,10 +266,7 @@ def _levels(expression: str, matrix: Matrix, values: Mapping[str, Values]) -> in
 
 def _memory_limit() -> float:
     """Half of the machine's memory, or 4 GiB where the system does not tell."""
-    try:
-        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4.0 * 2**30
+    return 0.5 * memory() if math.isfinite(memory()) else 4.0 * 2**30
 
 
 def _readable(matrix: Matrix, values: Mapping[str, Values], error: FormulaicError) -> DataError:

@@ -31,12 +31,12 @@ from melogit.inference.pigeonhole import CrossedPlan
 from melogit.inference.replicates import Measure, Outcome, Replication, warnings_hooked
 from melogit.inference.sandwich import reported_scores
 from melogit.inference.weighting import begin_weighting
+from melogit.machine import cores
 from melogit.parallel import (
     Checkpoint,
     Lost,
     Workers,
     available_bytes,
-    cores,
     gigabytes,
     open_checkpoint,
     read_workers,

@@ -1,6 +1,7 @@
 """The typed face of the compiled module: arrays in, arrays out, no statistics and no state."""
 
 from melogit.kernel.calls import (
+    MAX_EFFECTS,
     SLACK,
     Evaluation,
     Nodes,
@@ -10,7 +11,6 @@ from melogit.kernel.calls import (
     fixed_effects,
     instruction_sets,
     logistic,
-    memory,
     modes,
     movement,
     new_nodes,
@@ -32,6 +32,7 @@ from melogit.kernel.dense import LARGE, factor_dense, invert_dense, solve_dense
 
 __all__ = [
     "LARGE",
+    "MAX_EFFECTS",
     "SLACK",
     "CrossedProblem",
     "Evaluation",
@@ -53,7 +54,6 @@ __all__ = [
     "instruction_sets",
     "invert_dense",
     "logistic",
-    "memory",
     "modes",
     "movement",
     "new_nodes",

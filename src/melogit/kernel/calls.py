@@ -6,7 +6,6 @@ it, ``P`` parameters: ``p`` fixed effects and then the free entries of every Lam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from melogit.errors import ModelError
 from melogit.kernel import _kernel
+from melogit.machine import cores
 
 FloatArray = NDArray[np.float64]
 # Per level (m, K, C): nodes lie at u_own = m + K (u_above - m_above) + C z.
@@ -24,25 +24,14 @@ Rule = tuple[FloatArray, FloatArray, int]
 
 # Rows after the end that the kernel may read (and ignores).
 SLACK = 8
+# Random effects on one row that the kernel has room for (problem.h).
+MAX_EFFECTS = 24
 _NO_MEMORY = 4
 
 
 def instruction_sets() -> list[str]:
     """Instruction sets this processor can run, best first."""
     return _kernel.instruction_sets()
-
-
-def available_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def memory() -> float:
-    """Bytes of memory that this machine has; infinite where it does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +122,7 @@ def problem(
         n_effects,
         above,
         p + len(entries),
-        threads or available_threads(),
+        threads or cores(),
         isa,
     )
 

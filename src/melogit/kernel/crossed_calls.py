@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melogit.kernel import _kernel
-from melogit.kernel.calls import Rule, available_threads, check_memory
+from melogit.kernel.calls import Rule, check_memory
+from melogit.machine import cores
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int32]
@@ -113,7 +114,7 @@ def crossed_problem(
         column.shape[1],
         rest,
         len(cols),
-        threads or available_threads(),
+        threads or cores(),
         isa,
     )
 

@@ -12,10 +12,17 @@ from melogit import kernel
 from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.likelihood.covariance import CovarianceMap, covariance_map
-from melogit.likelihood.scaling import binomial_constant, fixed_scales, is_binary, pieces, random_scales, to_user
+from melogit.likelihood.scaling import (
+    binomial_constant,
+    fixed_scales,
+    is_binary,
+    pieces,
+    random_scales,
+    to_user,
+    with_slack,
+)
 
 FloatArray = NDArray[np.float64]
-MAX_EFFECTS = 24
 MAX_LEVELS = 8
 
 
@@ -88,10 +95,10 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
             "are no such integrals. It is available for nested groups only."
         )
     effects = sum(len(t.names) for t in design.terms)
-    if len(design.terms) > MAX_LEVELS or effects > MAX_EFFECTS:
+    if len(design.terms) > MAX_LEVELS or effects > kernel.MAX_EFFECTS:
         raise ModelError(
             f"The model has {len(design.terms)} levels with {effects} random effects on each observation; the limit is "
-            f"{MAX_LEVELS} levels and {MAX_EFFECTS} effects. Leave out some random slopes."
+            f"{MAX_LEVELS} levels and {kernel.MAX_EFFECTS} effects. Leave out some random slopes."
         )
     order, first, unit_of_code = _tree(design)
     n = design.n_rows
@@ -107,8 +114,8 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
     problem = kernel.problem(
         Q=Q,
         n=n,
-        wy=_with_slack(weights * y, order),
-        wt=_with_slack(weights * trials, order),
+        wy=with_slack(weights * y, order),
+        wt=with_slack(weights * trials, order),
         binary=binary,
         z_columns=z_columns,
         z_in_Q=z_in_Q,
@@ -123,7 +130,7 @@ def arrange(design: Design, *, threads: int | None = None, isa: str = "") -> Nes
     return Nested(
         problem,
         Q[: -kernel.SLACK].reshape(n, -1)[:, :p],
-        _with_slack(design.offset, order),
+        with_slack(design.offset, order),
         constant,
         bool(np.any(design.offset)),
         covariance,
@@ -142,12 +149,6 @@ def _entries_by_parameter(covariance: CovarianceMap, p: int) -> FloatArray | Non
     out = np.zeros((p + len(basis), p + covariance.m))
     out[:p, :p] = np.eye(p)
     out[p:, p:] = basis
-    return out
-
-
-def _with_slack(values: FloatArray, order: NDArray[np.int64]) -> FloatArray:
-    out = np.zeros(len(values) + kernel.SLACK)
-    np.take(values, order, out=out[: -kernel.SLACK])
     return out
 
 
@@ -205,7 +206,7 @@ def _random_columns(
                     extra += places[0] >= p
                 mine.append(0)
                 continue
-            column = _with_slack(term.Z[:, k] / rms[k], order)
+            column = with_slack(term.Z[:, k] / rms[k], order)
             known = [j for j, c in enumerate(columns) if c is not None and np.array_equal(c, column)]
             if known:
                 mine.append(known[0])

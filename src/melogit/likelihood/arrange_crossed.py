@@ -11,10 +11,10 @@ from melogit import kernel
 from melogit.design import Design
 from melogit.errors import ModelError
 from melogit.likelihood.covariance import CovarianceMap, covariance_map, lambdas
-from melogit.likelihood.scaling import binomial_constant, fixed_scales, is_binary, random_scales, to_user
+from melogit.likelihood.scaling import binomial_constant, fixed_scales, is_binary, random_scales, to_user, with_slack
+from melogit.machine import memory
 
 FloatArray = NDArray[np.float64]
-MAX_EFFECTS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
         Too many effects, or more memory needed than the machine has.
     """
     effects = sum(len(t.names) for t in design.terms)
-    if effects > MAX_EFFECTS:
+    if effects > kernel.MAX_EFFECTS:
         raise ModelError(
-            f"The model has {effects} random effects on each observation; the limit is {MAX_EFFECTS}. Leave out some "
-            "random slopes."
+            f"The model has {effects} random effects on each observation; the limit is {kernel.MAX_EFFECTS}. "
+            "Leave out some random slopes."
         )
     sizes = [t.factor.n_levels * len(t.names) for t in design.terms]
     big = int(np.argmax(sizes))
@@ -126,7 +126,7 @@ def arrange_crossed(design: Design, *, threads: int | None = None, isa: str = ""
     first = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=factor.n_levels))]).astype(np.int64)
     starts, at, column = _rest(design, big, order)
     start, cols, local = _ties(codes, column, factor.n_levels, rest)
-    wy, wt = _with_slack(design.weights * design.y, order), _with_slack(design.weights * design.trials, order)
+    wy, wt = with_slack(design.weights * design.y, order), with_slack(design.weights * design.trials, order)
     binary = is_binary(design)
     problem = kernel.crossed_problem(
         wy=wy,
@@ -207,12 +207,6 @@ def loadings(crossed: Crossed, theta: FloatArray) -> FloatArray:
     return out
 
 
-def _with_slack(values: FloatArray, order: NDArray[np.int64]) -> FloatArray:
-    out = np.zeros(len(values) + kernel.SLACK)
-    np.take(values, order, out=out[: -kernel.SLACK])
-    return out
-
-
 def _ties(
     codes: NDArray[np.int32], column: NDArray[np.int32], groups: int, rest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -228,7 +222,7 @@ def _ties(
 def _check_memory(design: Design, big: int, rest: int, effects: int) -> None:
     """Two dense matrices of the rest, and some thirty numbers per row and effect."""
     needed = 8 * (2.0 * rest**2 + 30.0 * design.n_rows * effects)
-    available = kernel.memory()
+    available = memory()
     if needed <= available:
         return
     small = [t.factor.name for k, t in enumerate(design.terms) if k != big]

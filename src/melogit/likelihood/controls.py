@@ -58,11 +58,12 @@ class Controls:
     n_theta: int
 
 
-def prepare(crossed: Crossed, x: FloatArray, mode: Mode, u1: FloatArray) -> Controls:
+def prepare(crossed: Crossed, x: FloatArray, mode: Mode, u1: FloatArray, variance: FloatArray) -> Controls:
     """Choose the multiples that are best where the posterior is Gaussian.
 
-    For t_k u_k + 1, with posterior mean m and variance s of u_k: the score of a standard deviation is proportional to
-    u (t + u), and 1 - s (2 m^2 + 2 s) / (m^2 + 2 s) times t u takes out most of its variance.
+    For t_k u_k + 1, with posterior mean m (``u1``) and variance s (``variance``) of u_k: the score of a standard
+    deviation is proportional to u (t + u), and 1 - s (2 m^2 + 2 s) / (m^2 + 2 s) times t u takes out most of its
+    variance.
     """
     problem, curvature = crossed.problem, mode.curvature
     by_effect = np.empty((problem.rest, crossed.p))
@@ -71,7 +72,6 @@ def prepare(crossed: Crossed, x: FloatArray, mode: Mode, u1: FloatArray) -> Cont
         x0, x1 = crossed.gathered(weighted[:, None] * curvature.A)
         kernel.crossed_sweep(problem, curvature.A, curvature.factor, x0, x1, forward=True)
         by_effect[:, j] = kernel.solve_dense(curvature.rest, x1, problem.isa)
-    variance = np.diagonal(kernel.invert_dense(curvature.rest, problem.isa))
     share = 1 - variance * (2 * u1**2 + 2 * variance) / (u1**2 + 2 * variance)
     entries = []
     Lambda = lambdas(crossed.covariance, x[crossed.p :])

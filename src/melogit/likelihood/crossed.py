@@ -58,14 +58,13 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class LaplacePoint:
-    """The approximated log-likelihood (binomial constant included) and, where asked for, its gradient (p + m,)."""
+    """The approximated log-likelihood (binomial constant included) and its gradient (p + m,)."""
 
     ok: bool
     loglik: float
     score: FloatArray
     mode: Mode | None
-    # The inverse curvature's blocks, where the gradient was asked for.
-    inverse: Inverse | None = None
+    inverse: Inverse | None = None  # None, as the mode, where no mode was found
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +190,12 @@ def laplace(
     u0: FloatArray,
     u1: FloatArray,
     curvature: Curvature | None = None,
-    *,
-    score: bool = True,
 ) -> LaplacePoint:
     """Laplace approximation and its exact gradient at the parameters ``x`` (p + m,), from the effects given."""
     mode = find_mode(crossed, x, u0, u1, curvature)
     if mode is None:
         return LaplacePoint(False, -np.inf, np.zeros_like(x), None)
     loglik = mode.rows.loglik - 0.5 * mode.curvature.logdet + crossed.constant
-    if not score:
-        return LaplacePoint(bool(np.isfinite(loglik)), loglik, np.zeros_like(x), mode)
     gradient, inverse = _gradient(crossed, mode)
     ok = bool(np.isfinite(loglik) and np.all(np.isfinite(gradient)))
     return LaplacePoint(ok, loglik, gradient, mode, inverse)

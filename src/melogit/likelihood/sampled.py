@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import chdtri, gammaln, ndtri
 
 from melogit import kernel
-from melogit.likelihood.arrange_crossed import Crossed, loadings
+from melogit.likelihood.arrange_crossed import Crossed
 from melogit.likelihood.controls import at_draw, by_component, effect_scores, prepare
 from melogit.likelihood.crossed import Mode, linear_predictor
 from melogit.likelihood.quadrature import gauss_hermite
@@ -158,40 +158,31 @@ def centre(crossed: Crossed, x: FloatArray, mode: Mode, start: Centre | None = N
     return None
 
 
-def sample(
-    crossed: Crossed, draws: Sampler, x: FloatArray, mode: Mode, at: Centre, *, score: bool = True
-) -> Sample | None:
+def sample(crossed: Crossed, draws: Sampler, x: FloatArray, mode: Mode, at: Centre) -> Sample | None:
     """Estimate log-likelihood and score at ``x`` (p + m,); None where a number is not finite.
 
     The score is the average, under the weights, of the derivative of the log density with the draws held fixed.
     """
-    A, eta0 = loadings(crossed, x[crossed.p :]), linear_predictor(crossed, x[: crossed.p])
-    rule, root, logdet = _rule(crossed), *_root(crossed, mode)
-    controls = prepare(crossed, x, mode, at.u1) if score else None
+    A, eta0, rule = mode.curvature.A, linear_predictor(crossed, x[: crossed.p]), _rule(crossed)
+    root = kernel.invert_dense(mode.curvature.rest, crossed.problem.isa)  # the covariance of u1, at first
+    controls = prepare(crossed, x, mode, at.u1, np.diagonal(root).copy())
+    kernel.factor_dense(root, crossed.problem.isa)
+    root = np.tril(root)
     cubes, points, _ = draws.z.shape
     logs = np.empty((cubes, points, draws.components))
-    scores = np.zeros((cubes, points, draws.components, len(x))) if score else None
+    scores = np.empty((cubes, points, draws.components, len(x)))
     for k in range(cubes):
         u1 = at.u1 + draws.z[k] @ root.T
         logs[k] = -0.5 * by_component(draws.of_effect, draws.components, u1**2) - draws.log_density[k]
         for s in range(points):
-            given = kernel.crossed_given(crossed.problem, A, eta0, u1[s], at.u0, rule, moments=score)
-            if not given.ok:
+            given = kernel.crossed_given(crossed.problem, A, eta0, u1[s], at.u0, rule, moments=True)
+            if not given.ok or given.moments is None:
                 return None
             logs[k, s] += np.bincount(draws.of_group, weights=given.loglik, minlength=draws.components)
-            if scores is not None and given.moments is not None and controls is not None:
-                slope = effect_scores(crossed, A, given.moments[:, 0]) - u1[s]
-                zero_mean = by_component(draws.of_effect, draws.components, at_draw(controls, u1[s], slope))
-                scores[k, s] = _complete_score(crossed, draws, given.moments, u1[s]) - zero_mean.T
-    constant = crossed.constant + 0.5 * logdet
-    return _averaged(logs, scores, constant, len(x))
-
-
-def _root(crossed: Crossed, mode: Mode) -> tuple[FloatArray, float]:
-    """Cholesky factor of the covariance that the Laplace approximation gives u1, and its log-determinant."""
-    root = kernel.invert_dense(mode.curvature.rest, crossed.problem.isa)
-    kernel.factor_dense(root, crossed.problem.isa)
-    return np.tril(root), 2 * float(np.log(np.diagonal(root)).sum())
+            slope = effect_scores(crossed, A, given.moments[:, 0]) - u1[s]
+            zero_mean = by_component(draws.of_effect, draws.components, at_draw(controls, u1[s], slope))
+            scores[k, s] = _complete_score(crossed, draws, given.moments, u1[s]) - zero_mean.T
+    return _averaged(logs, scores, crossed.constant + float(np.log(np.diagonal(root)).sum()))
 
 
 def _complete_score(crossed: Crossed, draws: Sampler, moments: FloatArray, u1: FloatArray) -> FloatArray:
@@ -211,7 +202,7 @@ def _complete_score(crossed: Crossed, draws: Sampler, moments: FloatArray, u1: F
     return by_component(draws.of_group, draws.components, by_group.T).T
 
 
-def _averaged(logs: FloatArray, scores: FloatArray | None, constant: float, n: int) -> Sample:
+def _averaged(logs: FloatArray, scores: FloatArray, constant: float) -> Sample:
     """Averages under the weights over all draws; the error from the spread of the cubes."""
     cubes, points, _ = logs.shape
     top = logs.max(axis=(0, 1))
@@ -224,8 +215,6 @@ def _averaged(logs: FloatArray, scores: FloatArray | None, constant: float, n: i
     # The components' errors are independent.
     error = float(np.sqrt((spread**2).sum()))
     effective = float((weights.sum(axis=(0, 1)) ** 2 / (weights**2).sum(axis=(0, 1))).min() / (cubes * points))
-    if scores is None:
-        return Sample(loglik, error, np.full(n, np.nan), np.full((cubes, n), np.nan), effective)
     each = np.einsum("ksc,kscp->kp", weights / weights.sum(axis=1, keepdims=True), scores)
     score = np.einsum("ksc,kscp->p", weights / weights.sum(axis=(0, 1)), scores)
     return Sample(loglik, error, score, each, effective)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from melogit import kernel
 from melogit.design import Design
 from melogit.likelihood.covariance import CovarianceMap, row_scales
 
@@ -83,3 +84,10 @@ def binomial_constant(design: Design) -> float:
     """Sum of the logs of the binomial coefficients."""
     y, trials = design.y, design.trials
     return float(np.sum(design.weights * (gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1))))
+
+
+def with_slack(values: FloatArray, order: NDArray[np.int64]) -> FloatArray:
+    """Numbers of rows in the order given, with room at the end for the kernel's vectors."""
+    out = np.zeros(len(values) + kernel.SLACK)
+    np.take(values, order, out=out[: -kernel.SLACK])
+    return out

@@ -3,14 +3,13 @@
 from melogit.parallel.checkpoint import Checkpoint, open_checkpoint
 from melogit.parallel.memory import available_bytes, gigabytes
 from melogit.parallel.pool import Lost, run
-from melogit.parallel.workers import Workers, cores, read_workers
+from melogit.parallel.workers import Workers, read_workers
 
 __all__ = [
     "Checkpoint",
     "Lost",
     "Workers",
     "available_bytes",
-    "cores",
     "gigabytes",
     "open_checkpoint",
     "read_workers",

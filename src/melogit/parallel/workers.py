@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from melogit.errors import ModelError
+from melogit.machine import cores
 
 Kind = Literal["serial", "threads", "processes", "dask"]
 MOST = 1024
@@ -27,11 +27,6 @@ class Workers:
     kind: Kind
     count: int
     client: Any = None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def read_workers(given: Any) -> Workers:
